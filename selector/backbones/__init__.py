@@ -1,0 +1,1 @@
+"""What a backbone is: catalog, blocks, freezing, heads, weights, counting."""

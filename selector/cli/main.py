@@ -1,0 +1,39 @@
+"""The command `selector`: puts the commands together and turns errors into messages and exit codes.
+
+Commands import what they need inside their functions, so that `selector --help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from selector.cli.options import Debug
+from selector.errors import SelectorError
+
+app = typer.Typer(
+    name="selector",
+    help="Which pretrained backbone to take, how deep to freeze it and where to run it; every figure with its source.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root(debug: Debug = False) -> None:
+    """Which pretrained backbone to take, how deep to freeze it and where to run it; every figure with its source."""
+
+
+def main() -> None:
+    """Run the command line and exit with the code of design: 0 ok, 1 failed, 2 bad input, 3 infeasible, 4, 5."""
+    try:
+        app()
+    except SelectorError as error:
+        if "--debug" in sys.argv:
+            raise
+        for line in str(error).splitlines():
+            print(f"selector: {line}", file=sys.stderr)  # noqa: T201 - the one place where errors are printed
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `selector … | head`: the reader left, which is no failure
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,105 @@
+"""Every error that the product raises on purpose, in one tree.
+
+    SelectorError                   exit 1   the tool failed
+    ├── InvalidInput                exit 2   usage or bad input; carries all faults of one input at once
+    │   ├── UnknownName             exit 2   a backbone, hardware, runtime … that does not exist; suggests the nearest
+    │   ├── InvalidProfile          exit 2   a hardware profile with faults
+    │   ├── InvalidEvidence         exit 2   a file of figures with faults, each with its line
+    │   └── WeightsUnavailable      exit 2   pretrained weights asked for and not reachable
+    ├── OutputFailed                exit 1   a result could not be written (folder missing, disk full, no permission)
+    ├── StoreFailed                 exit 1   the evidence store could not be opened, read or written
+    ├── MeasurementFailed           exit 1   a measurement crashed, hung or ran out of memory
+    ├── RuntimeUnavailable          exit 2   a runtime that cannot be used here; says why and what to install
+    ├── NoFeasibleCandidate         exit 3   no candidate satisfies the limits
+    ├── RegressionFound             exit 4   a gate found a regression
+    └── NotComparable               exit 5   not comparable, too noisy, or nothing measured
+
+A message says what was given, what is allowed and what to do. The command line prints it without a
+traceback (`--debug` shows one) and exits with `exit_code`.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class SelectorError(Exception):
+    """Root of the tree: the tool failed."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidInput(SelectorError):
+    """Usage or bad input. `faults` holds one sentence for each thing that is wrong, all told at once."""
+
+    exit_code = 2
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class UnknownName(InvalidInput):
+    """A name that is not known. Its message suggests the nearest known one."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, listing: str) -> None:
+        super().__init__(unknown_name(what, name, known, listing=listing))
+
+
+class InvalidProfile(InvalidInput):
+    """A hardware profile with faults."""
+
+
+class InvalidEvidence(InvalidInput):
+    """A file of figures with faults, each named with its line."""
+
+
+class WeightsUnavailable(InvalidInput):
+    """Pretrained weights were asked for and cannot be reached."""
+
+
+class OutputFailed(SelectorError):
+    """A result could not be written."""
+
+
+class StoreFailed(SelectorError):
+    """The evidence store could not be opened, read or written."""
+
+
+class MeasurementFailed(SelectorError):
+    """A measurement crashed, hung or ran out of memory."""
+
+
+class RuntimeUnavailable(SelectorError):
+    """A runtime that cannot be used on this machine; the message says why and what to install."""
+
+    exit_code = 2
+
+
+class NoFeasibleCandidate(SelectorError):
+    """No candidate satisfies the limits; the message names the nearest one and the limit that it breaks."""
+
+    exit_code = 3
+
+
+class RegressionFound(SelectorError):
+    """A gate found a regression."""
+
+    exit_code = 4
+
+
+class NotComparable(SelectorError):
+    """Not comparable, too noisy, or nothing measured."""
+
+    exit_code = 5
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], *, listing: str) -> str:
+    """One sentence: no `what` called `name`, the nearest known names, and where all of them are listed.
+
+    `listing` is the command that lists them, for example `selector catalog`.
+    """
+    names = list(known)
+    close = get_close_matches(name, names, n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    return f"no {what} {name!r}; {hint}`{listing}` lists all {len(names)}"

@@ -1,0 +1,1 @@
+"""Figures that cannot be measured here: latency elsewhere, accuracy before training, calibration."""

@@ -1,0 +1,1 @@
+"""Figures with their provenance: metric registry, record, store, and which evidence wins."""

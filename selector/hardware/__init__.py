@@ -1,0 +1,1 @@
+"""Hardware profiles, and what this machine is."""

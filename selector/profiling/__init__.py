@@ -1,0 +1,1 @@
+"""Measuring: protocol, worker processes, memory, training cost."""

@@ -1,0 +1,1 @@
+"""What executes inference: one file a runtime, and the export."""

@@ -1,0 +1,1 @@
+"""Info objects → figures → page. Drawing decides nothing."""
