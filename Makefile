@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# one backbone a family, small enough to be measured in about two minutes on two cores
+HANDFUL := resnet18 vgg11_bn efficientnet_b0 mobilenetv3_large_100 mobilenetv2_100
+
 # the pages open in Debian's chromium; without it their tests skip and say so
 APT_PACKAGES := chromium
 
@@ -12,7 +15,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 recommend: setup ## measure a handful of backbones on this machine, then answer for edge and 5,000 images
-	@$(BIN)/selector profile --quick
+	@$(BIN)/selector profile $(HANDFUL) --runtime onnxruntime --freeze last-3,head
 	@$(BIN)/selector recommend --hardware edge --data-size 5000
 
 test: setup ## run all tests
@@ -39,7 +42,6 @@ $(VENV)/.installed: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"selector needs Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}; try: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (torch is large: some minutes on the first run)" >&2
-	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
