@@ -98,3 +98,26 @@ class Record:
     ) -> "Record":
         """A record of the registered metric `metric_name`. Raises UnknownName for another one."""
         return cls(conditions, Figure(metric(metric_name), value, low, high, provenance, source), **rest)
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's record: conditions, figure and origin in one flat object, `freeze` as an object or None."""
+        at, freeze = self.conditions, self.conditions.freeze
+        return {
+            "backbone": at.backbone,
+            "hardware": at.hardware,
+            "runtime": at.runtime,
+            "runtime_version": at.runtime_version,
+            "precision": at.precision,
+            "resolution": at.resolution,
+            "batch_size": at.batch_size,
+            "threads": at.threads,
+            "freeze": freeze
+            and {"name": freeze.name, "frozen_blocks": freeze.frozen_blocks, "total_blocks": freeze.total_blocks},
+            "metric": self.figure.metric.name,
+            **self.figure.as_json(),
+            "n": self.n,
+            "stable": self.stable,
+            "fingerprint": self.fingerprint,
+            "protocol": self.protocol,
+            "recorded_at": self.recorded_at.isoformat(),
+        }
