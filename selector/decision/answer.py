@@ -46,10 +46,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A limit that a candidate breaks, by which figure."""
+    """A limit that a candidate breaks, by which figure. None: the figure is unknown, so the limit cannot be kept."""
 
     limit: Limit
-    figure: Figure
+    figure: Figure | None
 
 
 @dataclass(frozen=True, slots=True)
