@@ -7,6 +7,23 @@ that `--hardware-profiles` or `SELECTOR_HARDWARE_PROFILES` names, and win over a
 from dataclasses import dataclass
 from enum import StrEnum
 
+SPECIFICATION: dict[str, str] = {
+    "cpu": "the processor and its core types",
+    "gpu": "the graphics processor or other accelerator",
+    "cores": "CPU cores, all types together; for a discrete GPU its streaming multiprocessors",
+    "clock_ghz": "highest sustained clock, GHz: of the fastest CPU cores, for a discrete GPU the boost clock",
+    "peak_gflops_fp32": "peak fp32 of the device's fastest processor, GFLOP/s, 2 for a fused multiply-add, no sparsity",
+    "peak_gflops_fp16": "peak fp16 of the device's fastest processor, GFLOP/s, dense (tensor cores where it has them)",
+    "peak_gops_int8": "peak int8 of the device's fastest processor, GOP/s, dense",
+    "cpu_peak_gflops_fp32": "peak fp32 of all CPU cores, GFLOP/s, where the fastest processor is a GPU",
+    "bandwidth_gb_s": "theoretical memory bandwidth, GB/s (10^9 bytes)",
+    "memory_gb": "memory as sold, GB; shared by CPU and GPU on a board",
+    "power_w": "maximum board, module or package power as the vendor states it, W",
+}
+"""What a specification can state: name with its unit → meaning. `cpu` and `gpu` are text, all others numbers."""
+
+TEXT_ITEMS = ("cpu", "gpu")
+
 
 class Kind(StrEnum):
     """A class stands for devices of a sort; a device is one product."""
@@ -19,7 +36,7 @@ class Kind(StrEnum):
 class SpecificationItem:
     """One line of a specification. `value` is None where it is unknown; then `source` says so."""
 
-    name: str  # the unit stands in it: peak_gflops_fp32, bandwidth_gb_s, memory_gb, power_w, cores …
+    name: str  # a name of SPECIFICATION; the unit stands in it
     value: float | str | None
     source: str
 
@@ -40,6 +57,7 @@ class Limits:
     memory_mb: float | None = None
     artifact_mb: float | None = None
     why: str = ""
+    why_zh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +91,10 @@ class HardwareProfile:
     reference_devices: tuple[str, ...]
     published: tuple[PublishedFigure, ...]
     origin: str  # the file it was read from, or "detected"
+
+    def specified(self, name: str) -> float | None:
+        """The number that the specification states for `name` (a name of SPECIFICATION), None where it is unknown."""
+        for item in self.specification:
+            if item.name == name and isinstance(item.value, int | float):
+                return float(item.value)
+        return None
