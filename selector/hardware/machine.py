@@ -122,7 +122,7 @@ class State:
 
 
 def detect(root: Path = Path("/")) -> Machine:
-    """What this machine is. `root` is where /proc, /sys and /etc hang; another folder than "/" holds a recorded machine's.
+    """What this machine is. `root` is where /proc, /sys and /etc hang: another folder holds a recorded machine.
 
     Architecture, kernel and affinity are asked of this process whatever `root` is.
     """
