@@ -5,6 +5,7 @@ In log-odds, the accuracy of a backbone at a freeze depth on the user's task is 
     task            a published data set of the domain, carried along its learning curve to the user's images per class
     + backbone      slope × (its ImageNet top-1 − ResNet-50's), slope from a published study, plus a residual
     − freezing      a published gap between fine-tuning and linear probe × (share of blocks frozen)^k
+    + depth         what one backbone at one depth does beside all this
 
 The task term is shared by all backbones and depths: it makes the absolute accuracy very uncertain and leaves the
 differences alone. Gaps are taken within one source, so that the sources' protocols (which differ by up to 19 points)
@@ -128,7 +129,7 @@ class TopOneSlope:
 
 @cache
 def top1_slope() -> TopOneSlope:
-    """Least squares within each data set (so that its difficulty cancels) over ten ImageNet CNNs and eight data sets."""
+    """Least squares within each data set, so that its difficulty cancels: ten ImageNet CNNs, eight data sets."""
     top1 = {name: float(log_odds(value)) for name, value in assumption("study_top1").items()}
     rows: dict[str, dict[str, float]] = defaultdict(dict)
     for figure in published():
@@ -224,6 +225,7 @@ def accuracy_draws(setups: Sequence[Setup], task: Task, *, seed: int, draws: int
         top1 = top1 + assumption("resolution_log_odds") * np.log(min(setup.relative_resolution, 1.0))
         frozen = setup.frozen_share**exponent if setup.frozen_share > 0 else 0.0
         odds = level + slope * (top1 - reference) + backbone_residual - frozen * (gap + gap_residual)
+        odds = odds + _depth_term(setup, seed, n)
         # never below chance: a classifier that learned nothing still guesses
         result[row] = np.maximum(100 / (1 + np.exp(-odds)), 100 / classes)
     return result
@@ -291,3 +293,9 @@ def _own_terms(backbone: str, seed: int, n: int) -> tuple[Draws, Draws, Draws]:
 @cache
 def _assumptions() -> dict[str, dict[str, Any]]:
     return tomllib.loads((DATA / "accuracy_prior.toml").read_text(encoding="utf-8"))
+
+
+def _depth_term(setup: Setup, seed: int, n: int) -> Draws:
+    """The residual of one backbone at one depth and resolution."""
+    name = f"{setup.backbone} {setup.frozen_share:.6f} {setup.relative_resolution:.6f}"
+    return np.random.default_rng([seed, 3, crc32(name.encode())]).normal(0, assumption("depth_sd"), n)

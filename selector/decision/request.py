@@ -1,0 +1,141 @@
+"""The question: read, checked whole, and every fault told at once."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from selector.backbones import catalog
+from selector.decision.answer import Limit, Request, Statement
+from selector.errors import InvalidInput, unknown_name
+from selector.estimation.accuracy import domains
+from selector.hardware.profiles import HardwareProfile, Kind
+
+AT_MOST, AT_LEAST = "at most", "at least"
+MAX_CLASSES = 1_000_000  # beyond it a classifier head is no longer a small part of any backbone
+
+
+@dataclass(frozen=True, slots=True)
+class AskedLimits:
+    """Limits that the user sets. None: the hardware's default, where it has one."""
+
+    latency_ms: float | None = None
+    artifact_mb: float | None = None
+    memory_mb: float | None = None
+    accuracy: float | None = None  # percent, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The hardware asked for and the device on which its latency is stated: itself, or a class's first reference."""
+
+    profile: HardwareProfile
+    reference: HardwareProfile
+
+    @property
+    def offers(self) -> dict[str, tuple[str, ...]]:
+        """Runtime → precisions that can be executed."""
+        runtimes = self.reference.runtimes or self.profile.runtimes
+        return {offer.name: offer.precisions for offer in runtimes}
+
+
+def check(
+    name: str,
+    hardware: Hardware | None,
+    data_size: int,
+    *,
+    classes: int | None = None,
+    domain: str | None = None,
+    limits: AskedLimits | None = None,
+    runtimes: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+    seed: int = 0,
+    faults: Iterable[str] = (),
+) -> Request:
+    """The checked request for the hardware called `name`.
+
+    `hardware` is None where it could not be found; `faults` then says why. Raises InvalidInput with every fault.
+    """
+    asked = limits or AskedLimits()
+    found = [*faults, *_size_faults(data_size, classes), *_limit_faults(asked)]
+    if domain is not None and domain not in domains():
+        found.append(f"domain {domain!r} is not one of: {', '.join(domains())}")
+    known = catalog.names()
+    found += [unknown_name("backbone", b, known, listing="selector catalog") for b in backbones if b not in known]
+    if hardware is not None:
+        found += _offer_faults(hardware, runtimes, precisions)
+    if seed < 0:
+        found.append(f"--seed is {seed}; give 0 or a positive number")
+    if found or hardware is None:
+        raise InvalidInput(found)
+    return Request(
+        hardware=name,
+        data_size=data_size,
+        classes=classes,
+        domain=domain,
+        limits=held_limits(hardware.profile, asked),
+        runtimes=tuple(dict.fromkeys(runtimes)),
+        precisions=tuple(dict.fromkeys(precisions)),
+        backbones=tuple(dict.fromkeys(backbones)),
+        seed=seed,
+    )
+
+
+def held_limits(profile: HardwareProfile, asked: AskedLimits) -> tuple[Limit, ...]:
+    """The profile's default limits, each replaced by the user's where there is one; each says whose it is."""
+    rows = (
+        ("latency_ms", asked.latency_ms, profile.limits.latency_ms, AT_MOST),
+        ("artifact_mb", asked.artifact_mb, profile.limits.artifact_mb, AT_MOST),
+        ("memory_mb", asked.memory_mb, profile.limits.memory_mb, AT_MOST),
+        ("accuracy", asked.accuracy, None, AT_LEAST),
+    )
+    limits = []
+    for name, own, default, sense in rows:
+        if own is not None:
+            limits.append(Limit(name, own, sense, Statement("limit.asked")))
+        elif default is not None:
+            why = {"why": profile.limits.why, "why_zh": profile.limits.why_zh or profile.limits.why}
+            kind = "class" if profile.kind is Kind.CLASS else "device"
+            limits.append(Limit(name, default, sense, Statement(f"limit.{kind}", {"hardware": profile.name, **why})))
+    return tuple(limits)
+
+
+def _size_faults(data_size: int, classes: int | None) -> list[str]:
+    faults = []
+    if data_size < 1:
+        faults.append(f"--data-size is {data_size}; give the number of labelled images, 1 or more")
+    if classes is not None and not 2 <= classes <= MAX_CLASSES:
+        faults.append(f"--classes is {classes}; a classification has from 2 to {MAX_CLASSES} classes")
+    elif classes is not None and 1 <= data_size < classes:
+        faults.append(
+            f"--classes is {classes} with {data_size} images; each class needs one image at least "
+            "(--data-size counts the images of all classes)"
+        )
+    return faults
+
+
+def _limit_faults(asked: AskedLimits) -> list[str]:
+    faults = []
+    for option, value in (
+        ("--max-latency-ms", asked.latency_ms),
+        ("--max-artifact-mb", asked.artifact_mb),
+        ("--max-memory-mb", asked.memory_mb),
+    ):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            faults.append(f"{option} is {value:g}; give a positive number, or leave it out for no limit of your own")
+    if asked.accuracy is not None and not 0 <= asked.accuracy <= 100:
+        faults.append(f"--min-accuracy is {asked.accuracy:g}; give a percentage from 0 to 100")
+    return faults
+
+
+def _offer_faults(hardware: Hardware, runtimes: Sequence[str], precisions: Sequence[str]) -> list[str]:
+    offers, device = hardware.offers, hardware.reference.name
+    listing = f"selector hardware show {device}"
+    faults = [unknown_name(f"runtime on {device}", r, offers, listing=listing) for r in runtimes if r not in offers]
+    among = [p for name, offered in offers.items() if not runtimes or name in runtimes for p in offered]
+    known = list(dict.fromkeys(among))
+    if not faults:
+        faults += [
+            unknown_name(f"precision on {device}", p, known, listing=listing) for p in precisions if p not in known
+        ]
+    return faults

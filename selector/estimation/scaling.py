@@ -1,0 +1,202 @@
+"""Latency by scaling: a backbone without a figure on a device is scaled from the device's nearest known ones.
+
+Time is scaled by MACs and activations between backbones of the same runtime and precision, nearest ones first, and
+depthwise from depthwise, dense from dense where there are both. How much each of the two counts, and how wide the
+interval is, comes from leaving each backbone out of the device's own figures. An approximation: it knows nothing
+of layers, caches or the device's peak rates.
+"""
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.estimation.latency import LatencyQuery
+from selector.evidence.metrics import LATENCY_P50
+from selector.evidence.record import Figure, Provenance
+
+ASSUMPTIONS = Path(__file__).parent / "data" / "scaling.toml"
+NEAREST = 4
+CALIBRATION_MINIMUM = 4  # backbones; below it nothing can be left out and the interval is the assumed one
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of MACs against activations
+ELASTICITIES = (0.7, 0.8, 0.9, 1.0)  # smaller backbones use a device worse, so time grows slower than work
+OTHER_KIND_DISTANCE = 3.0  # log units that a backbone of the other kind is farther away
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What scaling looks at, at one resolution."""
+
+    macs: float
+    activations: float
+    depthwise: bool
+    convolutions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A known figure of the device: p50 at batch 1, or the time per image within a big batch (`per_sample`)."""
+
+    backbone: str
+    resolution: int
+    runtime: str
+    precision: str
+    milliseconds: float
+    per_sample: bool = False
+
+
+FeaturesOf = Callable[[str, int], Features]
+
+
+@cache
+def assumption(name: str) -> Any:
+    """The value of an assumption of `scaling.toml`. Raises KeyError for one that is not there."""
+    return tomllib.loads(ASSUMPTIONS.read_text(encoding="utf-8"))[name]["value"]
+
+
+class ScalingEstimator:
+    """Implements `LatencyEstimator` on one device by scaling its known figures."""
+
+    def __init__(self, device: str, anchors: Iterable[Anchor], features: FeaturesOf) -> None:
+        self._device = device
+        self._features = features
+        groups: dict[tuple[str, str, bool], list[Anchor]] = defaultdict(list)
+        for anchor in anchors:
+            groups[anchor.runtime, anchor.precision, anchor.per_sample].append(anchor)
+        self._scales = {key: _Scale(tuple(group), features) for key, group in groups.items()}
+
+    def covers(self, runtime: str, precision: str) -> bool:
+        """Whether the device has any figure of this runtime and precision to scale from."""
+        return any((runtime, precision, per_sample) in self._scales for per_sample in (False, True))
+
+    def estimate(self, query: LatencyQuery) -> Figure | None:
+        """The p50 at batch 1 with an 80 % interval; None without figures of the same runtime and precision."""
+        if query.batch_size != 1:
+            return None
+        asked = self._features(query.backbone, query.resolution)
+        scale = self._scales.get((query.runtime, query.precision, False))
+        if scale is not None:
+            scaled = scale.at(asked)
+            return self._figure(scaled.value, scaled.low, scaled.high, scaled.says(self._device, query))
+        scale = self._scales.get((query.runtime, query.precision, True))
+        return self._from_throughput(scale.at(asked), asked, query) if scale is not None else None
+
+    def _from_throughput(self, per_sample: "_Scaled", asked: Features, query: LatencyQuery) -> Figure:
+        """Batch-1 latency where only big batches were published: bounds, and their geometric mean between."""
+        operations = asked.convolutions * assumption("operations_per_convolution")
+        by_runtime = assumption("operation_us")
+        fast, slow = by_runtime.get(query.runtime, by_runtime["other"])
+        floor_low, floor_high = assumption("floor_ms")
+        low = max(floor_low, per_sample.low, operations * fast / 1000)
+        high = max(floor_high, operations * slow / 1000 + assumption("batch_one_inefficiency") * per_sample.high)
+        source = (
+            f"bounds on batch 1 from {per_sample.value:.3g} ms per image in a big batch and about {operations:.0f} "
+            f"operations started at {fast:g}-{slow:g} µs each, floor {floor_low:g}-{floor_high:g} ms; "
+            f"{self._device} has no published batch-1 latency for {query.runtime} {query.precision}"
+        )
+        return self._figure(float(np.sqrt(low * high)), low, high, source)
+
+    @staticmethod
+    def _figure(value: float, low: float, high: float, source: str) -> Figure:
+        return Figure(LATENCY_P50, value, low, high, Provenance.ESTIMATED, source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    """A scaled time with its 80 % interval and what it was scaled from."""
+
+    value: float
+    low: float
+    high: float
+    anchors: tuple[Anchor, ...]
+    left_out: int  # backbones that calibrated the interval; 0: the assumed interval
+
+    def says(self, device: str, query: LatencyQuery) -> str:
+        names = ", ".join(f"{a.backbone}@{a.resolution} {a.milliseconds:.4g} ms" for a in self.anchors)
+        interval = (
+            f"80 % interval from leaving out each of {self.left_out} backbones"
+            if self.left_out
+            else "interval assumed: too few backbones to calibrate on"
+        )
+        return f"scaled by MACs and activations from {device} {query.runtime} {query.precision}: {names}; {interval}"
+
+
+class _Scale:
+    """Figures of one runtime and precision on one device, and how to scale between them."""
+
+    def __init__(self, anchors: tuple[Anchor, ...], features: FeaturesOf) -> None:
+        self._anchors = anchors
+        known = [features(a.backbone, a.resolution) for a in anchors]
+        self._x = np.array([_point(f) for f in known])
+        self._depthwise = np.array([f.depthwise for f in known])
+        self._y = np.log([a.milliseconds for a in anchors])
+        self._backbones = np.array([a.backbone for a in anchors])
+        self._left_out = len(set(self._backbones.tolist()))
+        self._share, self._elasticity, self._spread = self._calibrate()
+
+    def at(self, asked: Features) -> _Scaled:
+        x = _point(asked)
+        everyone = np.ones(len(self._anchors), dtype=bool)
+        value, nearest = self._predict(x, asked.depthwise, everyone, self._share, self._elasticity)
+        spread = self._spread
+        if not (self._depthwise == asked.depthwise).any():
+            spread *= assumption("other_kind_factor")
+        away = float(np.abs(self._x[nearest] - x).mean(axis=1).min())
+        spread += assumption("distance_widening") * away
+        return _Scaled(
+            float(np.exp(value)),
+            float(np.exp(value - spread)),
+            float(np.exp(value + spread)),
+            tuple(self._anchors[i] for i in nearest[:3]),
+            self._left_out if self._left_out >= CALIBRATION_MINIMUM else 0,
+        )
+
+    def _calibrate(self) -> tuple[float, float, float]:
+        """The share and elasticity with the smallest left-out error, and the 80 % quantile of that error."""
+        if self._left_out < CALIBRATION_MINIMUM:
+            return 0.5, 1.0, float(np.log(assumption("few_anchors_factor")))
+        best = (np.inf, 0.5, 1.0)
+        for share, elasticity in product(SHARES, ELASTICITIES):
+            best = min(best, (float(np.mean(self._errors(share, elasticity))), share, elasticity))
+        _, share, elasticity = best
+        return share, elasticity, float(np.quantile(self._errors(share, elasticity), 0.8))
+
+    def _errors(self, share: float, elasticity: float) -> NDArray[np.float64]:
+        """|log predicted − log known| of each figure, with every figure of its backbone left out."""
+        return np.array(
+            [
+                abs(self._predict(x, depthwise, self._backbones != backbone, share, elasticity)[0] - y)
+                for x, depthwise, backbone, y in zip(self._x, self._depthwise, self._backbones, self._y, strict=True)
+            ]
+        )
+
+    def _predict(
+        self, x: NDArray[np.float64], depthwise: bool, among: NDArray[np.bool_], share: float, elasticity: float
+    ) -> tuple[float, NDArray[np.intp]]:
+        """Log time at `x` from the nearest anchors `among` which to look, and which those were, nearest first."""
+        distance = np.abs(self._x - x).mean(axis=1) + OTHER_KIND_DISTANCE * (self._depthwise != depthwise)
+        candidates = np.flatnonzero(among)
+        nearest = candidates[np.argsort(distance[candidates], kind="stable")[:NEAREST]]
+        work = (x - self._x[nearest]) @ np.array([share, 1 - share])
+        weight = 1 / (0.05 + distance[nearest]) ** 2
+        return float(np.average(self._y[nearest] + elasticity * work, weights=weight)), nearest
+
+
+def _point(features: Features) -> NDArray[np.float64]:
+    """Log MACs and log activations."""
+    return np.array([np.log(max(features.macs, 1.0)), np.log(max(features.activations, 1.0))])
+
+
+def distinct(anchors: Sequence[Anchor]) -> tuple[Anchor, ...]:
+    """One anchor per backbone, resolution, runtime, precision and kind: the first one given wins."""
+    found: dict[tuple[str, int, str, str, bool], Anchor] = {}
+    for a in anchors:
+        found.setdefault((a.backbone, a.resolution, a.runtime, a.precision, a.per_sample), a)
+    return tuple(found.values())
