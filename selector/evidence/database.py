@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from selector import resources
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
 BUSY_SECONDS = 30.0  # how long a writer waits for another one
+_KEPT = {
+    "read": "; name another one with --store",
+    "write": "; nothing of this step was kept, earlier records are as they were; name another one with --store",
+}
 MIGRATION_LOCK = 0x5E1EC708  # any number that only this product locks by
 
 
@@ -64,8 +68,7 @@ def locate(url: str | Path | None) -> Location:
     if scheme in ("postgresql", "postgresql+psycopg"):
         return Location(None, "postgresql+psycopg://" + rest)
     raise InvalidInput(
-        f"an evidence store cannot be a {scheme}:// URL like the one given; "
-        "use a file's path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+        f"an evidence store cannot be {scheme}://{'…' if rest else ''}; use a file's path, sqlite:///PATH or postgresql://USER@HOST/DATABASE"
     )
 
 
@@ -206,15 +209,15 @@ def insert_new(connection: "Connection", table: "Table", rows: list[dict[str, An
 
 
 @contextmanager
-def failures(location: Location, doing: str) -> Iterator[None]:
-    """Turn what a database or a disk raises into StoreFailed with one message. `doing`: "read" or "write"."""
+def failures(location: Location, doing: Literal["read", "write"]) -> Iterator[None]:
+    """Turn what a database or a disk raises into StoreFailed with one message."""
     # sqlite3's errors too: alembic and the file's creation meet the driver directly
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise StoreFailed(f"cannot {doing} the evidence store {location}: {_meaning(error)}") from error
+        raise StoreFailed(f"cannot {doing} the evidence store {location}: {_meaning(error)}{_KEPT[doing]}") from error
 
 
 def _meaning(error: Exception) -> str:
@@ -233,5 +236,4 @@ def _meaning(error: Exception) -> str:
         "Permission denied": "permission denied",
         "unable to open": "it cannot be opened (a folder, or no permission)",
     }
-    said = next((meaning for part, meaning in known.items() if part in text), text)
-    return f"{said}; nothing of this step was kept, earlier records are as they were. Name another with --store"
+    return next((meaning for part, meaning in known.items() if part in text), text)
