@@ -22,7 +22,11 @@ def _numbers(record: Record) -> list[str]:
     if figure.low is not None and figure.high is not None and figure.low > figure.high:
         found.append(f"low {figure.low:g} lies above high {figure.high:g}")
     counts = {"resolution": at.resolution, "batch_size": at.batch_size, "threads": at.threads, "n": record.n}
-    found += [f"{name} is {count}; at least 1" for name, count in counts.items() if count is not None and count < 1]
+    found += [
+        f"{name} is {count}; from 1 to 2^63 - 1"
+        for name, count in counts.items()
+        if count is not None and not 1 <= count < 1 << 63
+    ]
     return found
 
 
@@ -50,6 +54,6 @@ def _texts(record: Record) -> list[str]:
 
 def _freeze(record: Record) -> list[str]:
     freeze = record.conditions.freeze
-    if freeze is None or 0 <= freeze.frozen_blocks <= freeze.total_blocks:
+    if freeze is None or 0 <= freeze.frozen_blocks <= freeze.total_blocks < 1 << 63:
         return []
     return [f"freeze: {freeze.frozen_blocks} frozen blocks of {freeze.total_blocks}"]

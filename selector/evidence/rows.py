@@ -36,8 +36,11 @@ def row_of(record: Record, *, device: str) -> dict[str, Any]:
     }
 
 
-def record_of(row: Mapping[str, Any], *, device: str) -> Record:
-    """The record of a row, `local` where it is about `device`. Raises UnknownName for an unregistered metric."""
+def record_of(row: Mapping[str, Any], *, device: str | None) -> Record:
+    """The record of a row, `local` where it is about `device` (None: nowhere).
+
+    Raises UnknownName for a metric that is not registered.
+    """
     freeze = row["freeze"] and FreezePoint(row["freeze"], row["frozen_blocks"], row["total_blocks"])
     conditions = Conditions(
         backbone=row["backbone"],
@@ -48,7 +51,7 @@ def record_of(row: Mapping[str, Any], *, device: str) -> Record:
     figure = Figure(
         metric(row["metric"]), row["value"], row["low"], row["high"], Provenance(row["provenance"]), row["source"]
     )
-    at = datetime.fromisoformat(row["recorded_at"])
+    at = datetime.fromisoformat(row["recorded_at"]).astimezone(UTC)
     return Record(conditions, figure, recorded_at=at, **{name: row[name] for name in _ORIGIN})
 
 
