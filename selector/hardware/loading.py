@@ -114,7 +114,9 @@ def _read(path: Path, files: dict[str, Path]) -> HardwareProfile:
     checked, faults = ProfileFile.check(raw, stem=path.stem, known=known_devices)
     if checked is None:
         raise InvalidProfile([f"{path}: {fault}" for fault in faults])
-    return checked.profile(origin=str(path))
+    # a report that names where a profile came from must read the same on every machine
+    shipped = path.parent == shipped_folder(FOLDER)
+    return checked.profile(origin=f"{FOLDER}/{path.name}" if shipped else str(path))
 
 
 def _parse(path: Path) -> dict[str, Any]:

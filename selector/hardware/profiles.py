@@ -4,21 +4,22 @@ Shipped profiles lie in `hardware_profiles/`; a user's own lie in `SELECTOR_HOME
 that `--hardware-profiles` or `SELECTOR_HARDWARE_PROFILES` names, and win over a shipped one of the same name.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 SPECIFICATION: dict[str, str] = {
     "cpu": "the processor and its core types",
     "gpu": "the graphics processor or other accelerator",
-    "cores": "CPU cores, all types together; for a discrete GPU its streaming multiprocessors",
-    "clock_ghz": "highest sustained clock, GHz: of the fastest CPU cores, for a discrete GPU the boost clock",
+    "cores": "physical CPU cores, all types together; for a discrete GPU its streaming multiprocessors",
+    "clock_ghz": "clock of the fastest CPU cores, GHz; for a discrete GPU its boost clock",
     "peak_gflops_fp32": "peak fp32 of the device's fastest processor, GFLOP/s, 2 for a fused multiply-add, no sparsity",
     "peak_gflops_fp16": "peak fp16 of the device's fastest processor, GFLOP/s, dense (tensor cores where it has them)",
     "peak_gops_int8": "peak int8 of the device's fastest processor, GOP/s, dense",
     "cpu_peak_gflops_fp32": "peak fp32 of all CPU cores, GFLOP/s, where the fastest processor is a GPU",
     "bandwidth_gb_s": "theoretical memory bandwidth, GB/s (10^9 bytes)",
     "memory_gb": "memory as sold, GB; shared by CPU and GPU on a board",
-    "power_w": "maximum board, module or package power as the vendor states it, W",
+    "power_w": "highest power of board, module or card, W: the vendor's limit, or measured where the source says so",
 }
 """What a specification can state: name with its unit → meaning. `cpu` and `gpu` are text, all others numbers."""
 
@@ -90,7 +91,7 @@ class HardwareProfile:
     limits: Limits
     reference_devices: tuple[str, ...]
     published: tuple[PublishedFigure, ...]
-    origin: str  # the file it was read from, or "detected"
+    origin: str  # the file it was read from (a shipped one relative to the installation), or "detected"
 
     def specified(self, name: str) -> float | None:
         """The number that the specification states for `name` (a name of SPECIFICATION), None where it is unknown."""
@@ -98,3 +99,19 @@ class HardwareProfile:
             if item.name == name and isinstance(item.value, int | float):
                 return float(item.value)
         return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The profile as plain data; the specification by name, each item {value, source}, value null if unknown."""
+        return {
+            "name": self.name,
+            "kind": self.kind.value,
+            "title": self.title,
+            "title_zh": self.title_zh,
+            "device_kind": self.device_kind,
+            "specification": {item.name: {"value": item.value, "source": item.source} for item in self.specification},
+            "runtimes": [{"name": offer.name, "precisions": list(offer.precisions)} for offer in self.runtimes],
+            "limits": asdict(self.limits),
+            "reference_devices": list(self.reference_devices),
+            "published": [asdict(figure) for figure in self.published],
+            "origin": self.origin,
+        }
