@@ -10,13 +10,15 @@ from selector.backbones.catalog import Family
 from selector.evidence.record import Figure, FreezePoint
 from selector.hardware.profiles import HardwareProfile
 
+Values = dict[str, str | int | float]
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A sentence before it is words: `key` names the sentence in every language's catalog, `values` fill its gaps."""
 
     key: str
-    values: dict[str, str | int | float] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Candidate:
     expected_regret: float | None = None  # percentage points of accuracy
     tied: bool = False  # within the zone of indifference around the best
     conflicts: tuple[Statement, ...] = ()  # other evidence for the same figure that disagrees with the one shown
+    latency_p90: Figure | None = None  # of the same origin as `latency`; latency limits are held against it
 
     @property
     def feasible(self) -> bool:

@@ -1,13 +1,12 @@
-"""What is known of one device: measured and published figures, and which of them wins.
+"""What is known of one device: measured and published figures, and the estimate for what has neither.
 
-Measured here beats published; of several published the newest runtime version, of several measured the newest stable
-one wins. The others stand beside it as conflicts where they disagree; nothing is averaged away.
+`evidence.choice` says which figure wins; those that disagree with it stand beside it as conflicts.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 
 from selector.backbones.layers import layers
@@ -15,12 +14,13 @@ from selector.decision.answer import Statement
 from selector.errors import InvalidInput
 from selector.estimation.latency import LatencyEstimator, LatencyQuery
 from selector.estimation.scaling import Anchor, Features, ScalingEstimator
-from selector.evidence.metrics import LATENCY_P50, LATENCY_P90, MEMORY_RSS, TIME_PER_SAMPLE, metric
-from selector.evidence.record import Figure, Provenance, Record
+from selector.evidence.choice import Choice, choose
+from selector.evidence.metrics import LATENCY_P50, LATENCY_P90, MEMORY_RSS, TIME_PER_SAMPLE
+from selector.evidence.record import Conditions, Figure, Provenance, Record
 from selector.hardware.profiles import HardwareProfile, PublishedFigure
 
-CONFLICT = 0.10  # figures of one configuration that differ by more are shown as a conflict
 SHOWN_CONFLICTS = 2
+UNDATED = datetime(1970, 1, 1, tzinfo=UTC)  # profiles do not date their figures; the runtime's version orders them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,112 +42,152 @@ class Latency:
     conflicts: tuple[Statement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A figure with what decides between it and others of the same configuration."""
-
-    figure: Figure
-    rank: tuple[int, ...]  # greater wins
-    label: str  # runtime and version
-
-
 class DeviceEvidence:
-    """Figures of one device by configuration, and an estimator for what has none."""
+    """Figures of one device by configuration, and an estimator for what has none.
 
-    def __init__(self, profile: HardwareProfile, records: Iterable[Record] = ()) -> None:
+    `records` are those of the store for this device; `fingerprint` is this machine's present one where the device is
+    this machine.
+    """
+
+    def __init__(
+        self, profile: HardwareProfile, records: Iterable[Record] = (), *, fingerprint: str | None = None
+    ) -> None:
         self.profile = profile
-        self._figures: dict[tuple[str, Configuration], list[_Known]] = defaultdict(list)
-        self._per_sample: dict[Configuration, _Known] = {}
-        for figure in profile.published:
-            self._take_published(figure)
-        for record in records:
-            self._take_record(record)
-        for known in self._figures.values():
-            known.sort(key=lambda k: k.rank, reverse=True)
+        known: dict[tuple[str, Configuration], list[Record]] = defaultdict(list)
+        for record in (*(as_record(profile.name, p) for p in profile.published), *records):
+            configuration = _configuration(record)
+            if configuration is not None and _shown(record):
+                known[record.figure.metric.name, configuration].append(record)
+        self._chosen: dict[tuple[str, Configuration], Choice] = {}
+        for key, of_key in known.items():
+            choice = choose(_most_threads(of_key), fingerprint=fingerprint)
+            if choice is not None:
+                self._chosen[key] = choice
         self._estimator: LatencyEstimator = ScalingEstimator(profile.name, self._anchors(), features)
 
     def configurations(self) -> frozenset[Configuration]:
-        """Every configuration with a known latency."""
-        return frozenset(configuration for name, configuration in self._figures if name == LATENCY_P50.name)
+        """Every configuration with a known latency at batch 1."""
+        return frozenset(configuration for name, configuration in self._chosen if name == LATENCY_P50.name)
 
     def knows(self, runtime: str, precision: str) -> bool:
         """Whether the device has any figure of this runtime and precision, to show or to scale from."""
-        return any(
-            (c.runtime, c.precision) == (runtime, precision) for c in self.configurations() | set(self._per_sample)
-        )
+        timed = (LATENCY_P50.name, TIME_PER_SAMPLE.name)
+        return any(name in timed and (c.runtime, c.precision) == (runtime, precision) for name, c in self._chosen)
 
     def latency(self, configuration: Configuration) -> Latency | None:
         """The best evidence for the latency: measured, else published, else estimated; None without any."""
-        known = self._figures.get((LATENCY_P50.name, configuration))
-        if not known:
+        choice = self._chosen.get((LATENCY_P50.name, configuration))
+        if choice is None:
             query = LatencyQuery(
                 configuration.backbone, configuration.resolution, configuration.runtime, configuration.precision
             )
             estimate = self._estimator.estimate(query)
             return Latency(estimate) if estimate is not None else None
-        best, *others = known
-        p90 = [
-            k.figure
-            for k in self._figures.get((LATENCY_P90.name, configuration), [])
-            if k.rank == best.rank and k.figure.value >= best.figure.value
-        ]
-        return Latency(best.figure, min(p90, key=lambda f: f.value) if p90 else None, _conflicts(best, others))
+        bound = self._chosen.get((LATENCY_P90.name, configuration))
+        return Latency(_cited(choice.record), _same_origin(bound, choice), _conflicts(choice))
 
     def memory(self, configuration: Configuration) -> Figure | None:
         """Peak resident memory as measured or published; never estimated."""
-        known = self._figures.get((MEMORY_RSS.name, configuration))
-        return known[0].figure if known else None
+        choice = self._chosen.get((MEMORY_RSS.name, configuration))
+        return _cited(choice.record) if choice else None
 
     def per_sample(self, configuration: Configuration) -> Figure | None:
         """Time per image within a big batch, where that is what was published."""
-        known = self._per_sample.get(configuration)
-        return known.figure if known else None
-
-    def _take_published(self, p: PublishedFigure) -> None:
-        configuration = Configuration(p.backbone, p.resolution, p.runtime, p.precision)
-        source = f"{p.source} ({p.runtime} {p.runtime_version}, batch {p.batch_size})"
-        figure = Figure(metric(p.metric), p.value, None, None, Provenance.PUBLISHED, source)
-        known = _Known(figure, (0, 0, *_version(p.runtime_version)), f"{p.runtime} {p.runtime_version}")
-        self._keep(p.metric, p.batch_size, configuration, known)
-
-    def _take_record(self, record: Record) -> None:
-        c, figure = record.conditions, record.figure
-        if c.runtime is None or c.precision is None or c.resolution is None:
-            return  # not a figure of an execution
-        if figure.provenance is Provenance.ESTIMATED:
-            return  # an estimate is made anew from what is known now
-        measured = figure.provenance is Provenance.MEASURED
-        # of measurements: stable ones, with the most threads, the newest; imported published ones rank as the profile's
-        when = (int(record.stable is not False), c.threads or 0, int(record.recorded_at.timestamp()))
-        rank = (1, *when) if measured else (0, 0, *_version(c.runtime_version or ""))
-        if measured and record.fingerprint:
-            figure = replace(figure, source=f"{figure.source}; fingerprint {record.fingerprint[:12]}")
-        label = f"{c.runtime} {c.runtime_version or ''}".strip()
-        configuration = Configuration(c.backbone, c.resolution, c.runtime, c.precision)
-        self._keep(figure.metric.name, c.batch_size or 1, configuration, _Known(figure, rank, label))
-
-    def _keep(self, name: str, batch_size: int, configuration: Configuration, known: _Known) -> None:
-        if name == TIME_PER_SAMPLE.name and batch_size > 1:
-            before = self._per_sample.get(configuration)
-            if before is None or known.rank > before.rank:
-                self._per_sample[configuration] = known
-        elif name in (LATENCY_P50.name, LATENCY_P90.name, MEMORY_RSS.name) and batch_size == 1:
-            self._figures[name, configuration].append(known)
+        choice = self._chosen.get((TIME_PER_SAMPLE.name, configuration))
+        return _cited(choice.record) if choice else None
 
     def _anchors(self) -> list[Anchor]:
         """Every figure that can be scaled from: networks whose layers are known."""
-        best = {c: known[0].figure.value for (name, c), known in self._figures.items() if name == LATENCY_P50.name}
-        found = [
-            Anchor(c.backbone, c.resolution, c.runtime, c.precision, value)
-            for c, value in best.items()
-            if features_known(c.backbone, c.resolution)
+        return [
+            Anchor(c.backbone, c.resolution, c.runtime, c.precision, choice.figure.value, name == TIME_PER_SAMPLE.name)
+            for (name, c), choice in self._chosen.items()
+            if name in (LATENCY_P50.name, TIME_PER_SAMPLE.name) and features_known(c.backbone, c.resolution)
         ]
-        found += [
-            Anchor(c.backbone, c.resolution, c.runtime, c.precision, known.figure.value, per_sample=True)
-            for c, known in self._per_sample.items()
-            if features_known(c.backbone, c.resolution)
-        ]
-        return found
+
+
+def as_record(hardware: str, published: PublishedFigure) -> Record:
+    """A profile's published figure as a record, to be weighed with those of the store."""
+    conditions = Conditions(
+        published.backbone,
+        hardware,
+        published.runtime,
+        published.runtime_version,
+        published.precision,
+        published.resolution,
+        published.batch_size,
+        published.threads,
+    )
+    return Record.of(
+        published.metric,
+        published.value,
+        conditions,
+        provenance=Provenance.PUBLISHED,
+        source=published.source,
+        recorded_at=UNDATED,
+    )
+
+
+def _configuration(record: Record) -> Configuration | None:
+    """What the record's figure is an execution of; None where it is no figure of an execution."""
+    c = record.conditions
+    if c.runtime is None or c.precision is None or c.resolution is None:
+        return None
+    return Configuration(c.backbone, c.resolution, c.runtime, c.precision)
+
+
+def _shown(record: Record) -> bool:
+    """Latency and memory at batch 1, time per sample above it. Estimates are made anew from what is known now."""
+    if record.figure.provenance is Provenance.ESTIMATED:
+        return False
+    batch = record.conditions.batch_size or 1
+    if record.figure.metric == TIME_PER_SAMPLE:
+        return batch > 1
+    return record.figure.metric in (LATENCY_P50, LATENCY_P90, MEMORY_RSS) and batch == 1
+
+
+def _most_threads(records: list[Record]) -> list[Record]:
+    """Of measurements with several thread counts those with the most, as it would be deployed; others stay."""
+    most = max((r.conditions.threads or 0 for r in records if r.figure.provenance is Provenance.MEASURED), default=0)
+    return [r for r in records if r.figure.provenance is not Provenance.MEASURED or (r.conditions.threads or 0) == most]
+
+
+def _cited(record: Record) -> Figure:
+    """The record's figure with its conditions in its source."""
+    c = record.conditions
+    parts = [record.figure.source, f"{c.runtime} {c.runtime_version or ''}".strip(), f"batch {c.batch_size or 1}"]
+    parts += [f"{c.threads} threads"] if c.threads else []
+    parts += [f"fingerprint {record.fingerprint[:12]}"] if record.fingerprint else []
+    parts += ["not stable"] if record.stable is False else []
+    return replace(record.figure, source="; ".join(parts))
+
+
+def _same_origin(bound: Choice | None, choice: Choice) -> Figure | None:
+    """The p90 bound where it belongs to the very measurement or publication of the p50."""
+    if bound is None:
+        return None
+    ours, theirs = choice.record, bound.record
+    same = (ours.conditions, ours.figure.provenance, ours.fingerprint) == (
+        theirs.conditions,
+        theirs.figure.provenance,
+        theirs.fingerprint,
+    )
+    return _cited(theirs) if same and theirs.figure.value >= ours.figure.value else None
+
+
+def _conflicts(choice: Choice) -> tuple[Statement, ...]:
+    """Other evidence for the same configuration that disagrees, the widest gap first."""
+    return tuple(
+        Statement(
+            "conflict.latency",
+            {
+                "value": c.record.figure.value,
+                "label": f"{c.record.conditions.runtime} {c.record.conditions.runtime_version or ''}".strip(),
+                "provenance": c.record.figure.provenance.value,
+                "source": c.record.figure.source,
+            },
+        )
+        for c in choice.conflicts[:SHOWN_CONFLICTS]
+    )
 
 
 @cache
@@ -182,27 +222,3 @@ def held(latency: Latency) -> Figure:
         return latency.p90
     p50 = latency.p50
     return replace(p50, value=p50.high) if p50.provenance is Provenance.ESTIMATED and p50.high is not None else p50
-
-
-def _conflicts(best: _Known, others: Iterable[_Known]) -> tuple[Statement, ...]:
-    """Other evidence for the same configuration that differs by more than a tenth, the newest first."""
-    value = best.figure.value
-    far = [o for o in others if abs(o.figure.value / value - 1) > CONFLICT]
-    return tuple(
-        Statement(
-            "conflict.latency",
-            {
-                "value": o.figure.value,
-                "label": o.label,
-                "provenance": o.figure.provenance.value,
-                "source": o.figure.source,
-            },
-        )
-        for o in far[:SHOWN_CONFLICTS]
-    )
-
-
-@cache
-def _version(text: str) -> tuple[int, ...]:
-    """Numbers of a version, so that 22.11 is newer than 21.02; one without numbers is older than all."""
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:4])

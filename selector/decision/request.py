@@ -33,9 +33,13 @@ class Hardware:
 
     @property
     def offers(self) -> dict[str, tuple[str, ...]]:
-        """Runtime → precisions that can be executed."""
-        runtimes = self.reference.runtimes or self.profile.runtimes
-        return {offer.name: offer.precisions for offer in runtimes}
+        """Runtime → precisions that can be executed: of a class, what it and its reference device both offer."""
+        own = {offer.name: offer.precisions for offer in self.profile.runtimes}
+        there = {offer.name: offer.precisions for offer in self.reference.runtimes}
+        if not own or not there:
+            return own or there
+        both = {name: tuple(p for p in own[name] if p in there[name]) for name in own if name in there}
+        return {name: precisions for name, precisions in both.items() if precisions} or there
 
 
 def check(

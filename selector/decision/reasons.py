@@ -1,0 +1,177 @@
+"""Why the chosen candidate was chosen, and what the answer rests on and cannot tell."""
+
+from collections.abc import Iterable
+
+from selector.decision.answer import Candidate, Request, Statement, Values
+from selector.decision.candidates import Executions, held_figure
+from selector.decision.ranking import Ranking
+from selector.decision.request import Hardware
+from selector.decision.training import TrainingTime
+from selector.estimation.accuracy import assumption, domains
+from selector.evidence.metrics import LATENCY_P90
+from selector.evidence.record import Provenance
+from selector.hardware.profiles import Kind
+
+
+def why(request: Request, hardware: Hardware, ranking: Ranking) -> tuple[Statement, ...]:
+    """The reasons in order: what is expected, why this one of those that cannot be told apart, what the limits do."""
+    return (
+        _expected(request, ranking.chosen),
+        _zone(ranking),
+        _odds(ranking),
+        *_latency(request, hardware, ranking.chosen),
+        *_closest_rival(ranking),
+    )
+
+
+def notes(
+    request: Request, hardware: Hardware, ranking: Ranking, considered: Executions, training: TrainingTime
+) -> tuple[Statement, ...]:
+    """What the answer rests on and what it cannot tell."""
+    found = [_data_size(request, ranking)]
+    found += _domain(request)
+    found += _classes(request)
+    found += _where(hardware)
+    found += _how_latency_is_held(request, ranking)
+    if any(c.precision not in ("fp32",) and not c.precision.startswith("int") for c in ranking.candidates):
+        found.append(Statement("note.floating_point"))
+    if considered.lossy:
+        names = ", ".join(sorted({e.precision for e in considered.lossy}))
+        found.append(Statement("note.lossy", {"precisions": names}))
+    elif any(c.precision.startswith("int") for c in ranking.candidates):
+        found.append(Statement("note.lossy_considered"))
+    if considered.unknown:
+        values: Values = {
+            "runtimes": ", ".join(sorted({f"{e.runtime} {e.precision}" for e in considered.unknown})),
+            "hardware": hardware.reference.name,
+        }
+        found.append(Statement("note.unknown_runtimes", values))
+    if any(limit.name == "memory_mb" for limit in request.limits) and ranking.chosen.memory is None:
+        found.append(Statement("note.memory_unknown", {"hardware": hardware.reference.name}))
+    found.append(Statement("note.training_time" if training.measured else "note.training_unknown"))
+    return tuple(found)
+
+
+def _expected(request: Request, chosen: Candidate) -> Statement:
+    values: Values = {
+        "backbone": chosen.backbone,
+        "depth": chosen.freeze.name,
+        "frozen": chosen.freeze.frozen_blocks,
+        "total": chosen.freeze.total_blocks,
+        "accuracy": chosen.accuracy.value,
+        "low": chosen.accuracy.low if chosen.accuracy.low is not None else chosen.accuracy.value,
+        "high": chosen.accuracy.high if chosen.accuracy.high is not None else chosen.accuracy.value,
+        "data_size": request.data_size,
+    }
+    return Statement("why.expected", values)
+
+
+def _zone(ranking: Ranking) -> Statement:
+    tied = [c for c in ranking.candidates if c.tied]
+    values: Values = {
+        "n": len(tied),
+        "points": ranking.zone_points,
+        "backbone": ranking.chosen.backbone,
+        "most": ranking.most_accurate.backbone,
+        "depth": ranking.most_accurate.freeze.name,
+        "accuracy": ranking.most_accurate.accuracy.value,
+    }
+    if len(tied) == 1:
+        return Statement("why.alone", values)
+    same = ranking.most_accurate is ranking.chosen
+    return Statement("why.cheapest_is_best" if same else "why.cheapest", values)
+
+
+def _odds(ranking: Ranking) -> Statement:
+    values: Values = {
+        "chance": 100 * (ranking.chosen.probability_best or 0.0),
+        "regret": ranking.chosen.expected_regret or 0.0,
+        "n": sum(c.feasible for c in ranking.candidates),
+    }
+    return Statement("why.odds", values)
+
+
+def _latency(request: Request, hardware: Hardware, chosen: Candidate) -> Iterable[Statement]:
+    if chosen.latency is None:
+        return [Statement("why.latency_unknown", {"hardware": hardware.reference.name})]
+    values: Values = {
+        "ms": chosen.latency.value,
+        "hardware": hardware.reference.name,
+        "runtime": chosen.runtime,
+        "precision": chosen.precision,
+        "provenance": chosen.latency.provenance.value,
+    }
+    for limit in request.limits:
+        held = held_figure(chosen, limit) if limit.name == "latency_ms" else None
+        if held is not None:
+            values |= {"held": held.value, "limit": limit.bound}
+            kind = "p90" if held.metric == LATENCY_P90 else "high" if held.value != chosen.latency.value else "p50"
+            return [Statement(f"why.latency_within.{kind}", values)]
+    return [Statement("why.latency", values)]
+
+
+def _closest_rival(ranking: Ranking) -> Iterable[Statement]:
+    """The most accurate candidate that a limit rules out, when it would have been better."""
+    best = next((c for c in ranking.candidates if not c.feasible), None)
+    if best is None or best.accuracy.value <= ranking.most_accurate.accuracy.value:
+        return []
+    values: Values = {
+        "backbone": best.backbone,
+        "more": best.accuracy.value - ranking.chosen.accuracy.value,
+        "limits": ", ".join(dict.fromkeys(v.limit.name for v in best.violations)),
+    }
+    return [Statement("why.ruled_out", values)]
+
+
+def _data_size(request: Request, ranking: Ranking) -> Statement:
+    odds = {name: 100 * chance for name, chance in ranking.depth_odds.items()}
+    # a depth that froze the same blocks as another on every backbone has no odds of its own
+    values: Values = {
+        "data_size": request.data_size,
+        "none": odds.get("none", 0.0),
+        "last3": odds.get("last-3", 0.0),
+        "p80": odds.get("80%", 0.0),
+        "head": odds.get("head", 0.0),
+    }
+    return Statement("note.data_size" if request.domain is None else "note.depth_odds", values)
+
+
+def _domain(request: Request) -> list[Statement]:
+    if request.domain is None:
+        return [Statement("note.no_domain", {"domains": ", ".join(domains())})]
+    domain = domains()[request.domain]
+    values: Values = {"domain": domain.name, "n": len(domain.datasets), "gaps": len(domain.gap_datasets)}
+    if not domain.datasets:
+        return [Statement("note.domain_unpublished", values)]
+    if not domain.gap_datasets:
+        return [Statement("note.domain_no_gaps", values)]
+    return [Statement("note.domain", values)]
+
+
+def _classes(request: Request) -> list[Statement]:
+    if request.classes is None:
+        low, high = assumption("unknown_classes")
+        return [Statement("note.no_classes", {"low": low, "high": high})]
+    images, few = request.data_size / request.classes, assumption("few_images_per_class")
+    return [Statement("note.few_images", {"images": images, "few": few})] if images < few else []
+
+
+def _where(hardware: Hardware) -> list[Statement]:
+    if hardware.profile.kind is not Kind.CLASS:
+        return []
+    values: Values = {"hardware": hardware.profile.name, "reference": hardware.reference.name}
+    values |= {"title": hardware.reference.title, "title_zh": hardware.reference.title_zh}
+    return [Statement("note.reference", values)]
+
+
+def _how_latency_is_held(request: Request, ranking: Ranking) -> list[Statement]:
+    found = []
+    if any(limit.name == "latency_ms" for limit in request.limits):
+        found.append(Statement("note.latency_held"))
+    figures = [c.latency for c in ranking.candidates if c.latency is not None]
+    estimated = sum(f.provenance is Provenance.ESTIMATED for f in figures)
+    if estimated:
+        found.append(Statement("note.latency_estimated", {"estimated": estimated, "n": len(figures)}))
+    if any(f.source.startswith("bounds on batch 1") for f in figures):
+        found.append(Statement("note.batch_one"))
+    return found
