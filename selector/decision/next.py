@@ -74,7 +74,7 @@ def _latency(request: Request, ranking: Ranking, evidence: DeviceEvidence) -> li
 
 
 def straddling(request: Request, ranking: Ranking) -> list[Candidate]:
-    """Candidates more accurate than the chosen one that break only the latency limit, by an estimate that may be wrong."""
+    """More accurate candidates that break only the latency limit, by an estimate that may be wrong."""
     found = []
     for c in ranking.candidates:
         if c.feasible or c.latency is None or c.latency.low is None or len(c.violations) != 1:

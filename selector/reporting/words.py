@@ -9,14 +9,20 @@ from functools import cache
 
 from selector.decision.answer import Statement
 from selector.errors import InvalidInput, SelectorError
+from selector.reporting.numbers import rounded
 from selector.resources import shipped_folder
 
 LANGUAGES = ("en", "zh")
+# gaps whose value is a name of ours, or several with commas between, and the prefix of its word's key
+NAMED = {"provenance": "provenance", "limits": "limit", "rival": "family", "kind": "device_kind"}
 
 
 def say(statement: Statement, language: str) -> str:
-    """The sentence of `statement`. Raises InvalidInput for another language, SelectorError for an unknown key."""
-    return text(statement.key, language, **statement.values)
+    """The sentence of `statement`. Raises InvalidInput for another language, SelectorError for an unknown key.
+
+    Numbers with decimals are written in three significant digits, and names that have a word are said with it.
+    """
+    return text(statement.key, language, **{n: _spoken(n, v, language) for n, v in statement.values.items()})
 
 
 def text(key: str, language: str, **values: str | int | float) -> str:
@@ -47,3 +53,14 @@ def catalog(language: str) -> dict[str, str]:
         for key, sentence in tomllib.loads(path.read_text(encoding="utf-8")).items():
             words[key] = sentence
     return words
+
+
+def _spoken(name: str, value: str | int | float, language: str) -> str | int:
+    """How a statement's value is said."""
+    if isinstance(value, float):
+        return rounded(value)
+    if isinstance(value, str) and name in NAMED:
+        keys = [f"{NAMED[name]}_{part}" for part in value.split(", ")]
+        parts = [text(k, language) if has(k, language) else k.removeprefix(f"{NAMED[name]}_") for k in keys]
+        return text("separator", language).join(parts)
+    return value

@@ -1,0 +1,161 @@
+"""The JSON document of `recommend` (schema_version 1): design's keys, made from an `Answer` and nothing else."""
+
+import json
+from typing import Any
+
+from selector import __version__
+from selector.decision.answer import Answer, Candidate, Limit, Violation
+from selector.evidence.record import Figure, FreezePoint
+from selector.reporting.words import say
+
+SCHEMA_VERSION = 1
+MB = 1_000_000
+
+
+def document(answer: Answer, language: str = "en", *, report: str | None = None) -> dict[str, Any]:
+    """The document of `answer`, sentences in `language`. `report` is the page's path, None where none was written."""
+    chosen = answer.recommendation.candidate
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "request": _request(answer),
+        "recommendation": {
+            "backbone": chosen.backbone,
+            "family": chosen.family.value,
+            "freeze": _freeze(chosen.freeze),
+            "runtime": chosen.runtime,
+            "precision": chosen.precision,
+            "resolution": chosen.resolution,
+            "hyperparameters": answer.recommendation.hyperparameters,
+            "expected": {
+                "accuracy": _figure(chosen.accuracy),
+                "latency_ms": _figure(chosen.latency),
+                "artifact_mb": _megabytes(chosen.artifact),
+                "train_seconds": _figure(chosen.train_seconds),
+            },
+            "probability_best": chosen.probability_best,
+            "expected_regret": chosen.expected_regret,
+            "why": [say(reason, language) for reason in answer.recommendation.why],
+        },
+        "candidates": [_candidate(c, language) for c in answer.candidates],
+        "document_table": _table(answer, language),
+        "claims": [
+            {
+                "id": c.id,
+                "claim": say(c.claim, language),
+                "verdict": c.verdict,
+                "figure": say(c.finding, language),
+                "source": c.source,
+            }
+            for c in answer.claims
+        ],
+        "policy": {
+            "practice": answer.policy.practice,
+            "freeze": answer.policy.freeze_name,
+            "says": say(answer.policy.says, language),
+            "agrees": answer.policy.agrees,
+        },
+        "next_measurements": [
+            {"what": say(step.what, language), "command": step.command} for step in answer.next_measurements
+        ],
+        "notes": [say(note, language) for note in answer.notes],
+        "command": answer.command,
+        "report": report,
+    }
+
+
+def write(answer: Answer, language: str = "en", *, report: str | None = None) -> str:
+    """The document as JSON text. Numbers that JSON cannot hold are refused, never written as NaN."""
+    made = document(answer, language, report=report)
+    return json.dumps(made, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _request(answer: Answer) -> dict[str, Any]:
+    request = answer.request
+    return {
+        "hardware": request.hardware,
+        "reference_device": answer.reference.name,
+        "data_size": request.data_size,
+        "classes": request.classes,
+        "domain": request.domain,
+        "limits": [_limit(limit) for limit in request.limits],
+        "runtimes": list(request.runtimes),
+        "precisions": list(request.precisions),
+        "backbones": list(request.backbones),
+        "seed": request.seed,
+    }
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    return {
+        "name": limit.name,
+        "bound": limit.bound,
+        "sense": limit.sense,
+        "origin": "user" if limit.origin.key == "limit.asked" else "default",
+    }
+
+
+def _candidate(c: Candidate, language: str) -> dict[str, Any]:
+    return {
+        "backbone": c.backbone,
+        "family": c.family.value,
+        "freeze": _freeze(c.freeze),
+        "runtime": c.runtime,
+        "precision": c.precision,
+        "resolution": c.resolution,
+        "params": c.params,
+        "macs": c.macs,
+        "accuracy": _figure(c.accuracy),
+        "latency_ms": _figure(c.latency),
+        "latency_ms_p90": _figure(c.latency_p90),
+        "artifact_mb": _megabytes(c.artifact),
+        "memory_mb": _megabytes(c.memory),
+        "train_seconds": _figure(c.train_seconds),
+        "feasible": c.feasible,
+        "violations": [_violation(v) for v in c.violations],
+        "pareto": c.pareto,
+        "probability_best": c.probability_best,
+        "expected_regret": c.expected_regret,
+        "tied": c.tied,
+        "conflicts": [say(conflict, language) for conflict in c.conflicts],
+    }
+
+
+def _violation(violation: Violation) -> dict[str, Any]:
+    in_megabytes = violation.limit.name.endswith("_mb")
+    return {
+        "limit": violation.limit.name,
+        "sense": violation.limit.sense,
+        "bound": violation.limit.bound,
+        "figure": _megabytes(violation.figure) if in_megabytes else _figure(violation.figure),
+    }
+
+
+def _table(answer: Answer, language: str) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for cell in answer.document_table:
+        table.setdefault(cell.dimension, {})[cell.family.value] = {
+            "document": say(cell.document, language),
+            "evidence": say(cell.evidence, language),
+            "source": cell.source,
+        }
+    return table
+
+
+def _freeze(freeze: FreezePoint) -> dict[str, Any]:
+    return {"name": freeze.name, "frozen_blocks": freeze.frozen_blocks, "total_blocks": freeze.total_blocks}
+
+
+def _figure(figure: Figure | None) -> dict[str, Any] | None:
+    return figure.as_json() if figure is not None else None
+
+
+def _megabytes(figure: Figure | None) -> dict[str, Any] | None:
+    """A figure in bytes, in megabytes of 10^6 bytes."""
+    if figure is None:
+        return None
+    stated = figure.as_json()
+    for name in ("value", "low", "high"):
+        if stated[name] is not None:
+            stated[name] /= MB
+    return stated | {"unit": "MB"}
