@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from selector.cli import evidence, hardware
+from selector.cli import evidence, hardware, recommend
 from selector.cli.options import Debug
 from selector.errors import SelectorError
 
@@ -25,6 +25,7 @@ def root(debug: Debug = False) -> None:
     """Which pretrained backbone to take, how deep to freeze it and where to run it; every figure with its source."""
 
 
+app.command()(recommend.recommend)
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(hardware.app, name="hardware")
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def recommend(
 
     with opened_output(page) as write:  # before the work: an unwritable place loses no work
         made = answer()
-        write(render_page([made], lang=lang))
+        write(render_page([made], lang=lang, made_at=datetime.now(UTC)))
     if page != Path("-"):
         _show(made, lang, json=json, quiet=quiet, page=str(page.resolve()))
 
