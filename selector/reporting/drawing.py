@@ -1,0 +1,306 @@
+"""Draws the info objects of `figures` with Plotly. Decides nothing.
+
+Colours are the names of the page's style (`var(--family-vgg)`), which `script.js` looks up, so that a figure
+follows the reader's light or dark theme. Nobody has to tell colours apart: families differ by symbol too,
+provenance by fill or pattern.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from selector.backbones.catalog import Family
+from selector.evidence.record import Figure, Provenance
+from selector.reporting.figures import AccuracyBySize, Bar, HardwareComparison, LatencyBars, ParetoChart, Point
+from selector.reporting.numbers import in_column
+from selector.reporting.words import text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SYMBOLS = {
+    Family.RESNET: "circle",
+    Family.VGG: "square",
+    Family.EFFICIENTNET: "diamond",
+    Family.MOBILENET: "triangle-up",
+}
+PATTERNS = {Provenance.MEASURED: "", Provenance.PUBLISHED: "/", Provenance.ESTIMATED: "."}
+SERIES_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+CLEAR = "rgba(0,0,0,0)"
+BAR_HEIGHT = 19  # pixels: one line of the axis's text
+
+
+def chart_json(figure: "go.Figure") -> str:
+    """The figure's data and layout as JSON that can stand inside a script element."""
+    return str(figure.to_json()).replace("<", "\\u003c")
+
+
+def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
+    """Points by family, filled where latency is measured or published; the front as a stepped line."""
+    import plotly.graph_objects as go  # costs 0.3 s, and only a page needs it
+
+    figure = go.Figure(layout=_layout(go, height=540))
+    front = chart.front
+    figure.add_scatter(
+        x=[_short(p.latency.value) for p in front],
+        y=[_short(p.accuracy.value) for p in front],
+        mode="lines",
+        line={"color": "var(--ink-soft)", "width": 1.5, "shape": "hv", "dash": "dot"},
+        name=text("chart_front", language),
+        hoverinfo="skip",
+    )
+    for family in Family:
+        members = [p for p in chart.points if p.family is family and p.feasible]
+        if members:
+            _add_points(figure, members, family, text(f"family_{family}", language), language, opacity=0.95)
+    out = [p for p in chart.points if not p.feasible]
+    if out:
+        _add_points(figure, out, None, text("chart_infeasible", language), language, opacity=0.4)
+    _add_recommended(figure, chart, language)
+    if chart.latency_limit is not None:
+        _add_limit(figure, chart.latency_limit, language)
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language, device=escape(chart.device)))
+    figure.update_yaxes(title=text("chart_axis_accuracy", language))
+    return figure
+
+
+def _add_points(
+    figure: "go.Figure", points: Sequence[Point], family: Family | None, name: str, language: str, *, opacity: float
+) -> None:
+    """One trace of points; without a family each point takes its own family's symbol in grey."""
+    colour = f"var(--family-{family})" if family else "var(--ink-faint)"
+    faint = f"var(--family-{family}-faint)" if family else "var(--line)"
+    figure.add_scatter(
+        x=[_short(p.latency.value) for p in points],
+        y=[_short(p.accuracy.value) for p in points],
+        error_x={**_error([p.latency for p in points]), "color": faint},
+        error_y={**_error([p.accuracy for p in points]), "color": faint},
+        mode="markers",
+        marker={
+            "symbol": [SYMBOLS[p.family] + ("-open" if _estimated(p.latency) else "") for p in points],
+            "size": 10,
+            "color": colour,
+            "line": {"width": 1.8, "color": colour},
+        },
+        opacity=opacity,
+        name=name,
+        hovertext=[_point_hover(p, language) for p in points],
+        hoverinfo="text",
+    )
+
+
+def _add_recommended(figure: "go.Figure", chart: ParetoChart, language: str) -> None:
+    """A ring around the recommended point, and the names of the front."""
+    for point in chart.points:
+        if point.recommended:
+            figure.add_scatter(
+                x=[_short(point.latency.value)],
+                y=[_short(point.accuracy.value)],
+                mode="markers",
+                marker={"symbol": "circle-open", "size": 22, "color": "var(--accent)", "line": {"width": 3}},
+                name=text("chart_recommended", language),
+                hoverinfo="skip",
+            )
+    named = [p for p in chart.points if p.pareto or p.recommended]
+    figure.add_scatter(
+        x=[_short(p.latency.value) for p in named],
+        y=[_short(p.accuracy.value) for p in named],
+        text=[f"<b>{escape(p.backbone)}</b>" if p.recommended else escape(p.backbone) for p in named],
+        mode="text",
+        textposition=["bottom center" if p.recommended and not p.pareto else "top center" for p in named],
+        textfont={"size": 11, "color": "var(--ink)"},
+        hoverinfo="skip",
+        showlegend=False,
+        cliponaxis=False,
+    )
+
+
+def _add_limit(figure: "go.Figure", bound: float, language: str) -> None:
+    figure.add_shape(
+        type="line",
+        x0=bound,
+        x1=bound,
+        y0=0,
+        y1=1,
+        yref="paper",
+        line={"color": "var(--bad)", "width": 1.5, "dash": "dash"},
+    )
+    figure.add_annotation(
+        x=math.log10(
+            bound
+        ),  # on a logarithmic axis Plotly takes a line's place as it is, an annotation's as its logarithm
+        y=1,
+        yref="paper",
+        text=text("chart_limit", language, bound=f"{bound:,g}"),
+        font={"color": "var(--bad)", "size": 11},
+        showarrow=False,
+        textangle=-90,
+        xanchor="right",
+        yanchor="top",
+    )
+
+
+def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
+    """One bar for each backbone, fastest on top; colour is the family, pattern the provenance."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(go, height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
+    for family in Family:
+        bars = [bar for bar in chart.bars if bar.family is family]
+        if bars:
+            _add_bars(figure, bars, family, language)
+    if chart.latency_limit is not None:
+        _add_limit(figure, chart.latency_limit, language)
+    figure.update_layout(bargap=0.28, barmode="overlay")
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language, device=escape(chart.device)))
+    names = [bar.backbone for bar in chart.bars]
+    figure.update_yaxes(categoryorder="array", categoryarray=names, autorange="reversed", showgrid=False, dtick=1)
+    figure.update_yaxes(tickfont={"size": 11})
+    return figure
+
+
+def _add_bars(figure: "go.Figure", bars: Sequence[Bar], family: Family, language: str) -> None:
+    colour = f"var(--family-{family})"
+    figure.add_bar(
+        orientation="h",
+        y=[bar.backbone for bar in bars],
+        x=[_short(bar.latency.value) for bar in bars],
+        error_x={**_error([bar.latency for bar in bars]), "color": "var(--ink-soft)"},
+        marker={
+            "color": colour,
+            "line": {"color": ["var(--accent)" if bar.recommended else colour for bar in bars], "width": 1},
+            "pattern": {
+                "shape": [PATTERNS[bar.latency.provenance] for bar in bars],
+                "fillmode": "replace",
+                "size": 5,
+                "solidity": 0.45,
+            },
+        },
+        name=text(f"family_{family}", language),
+        hovertext=[_bar_hover(bar, language) for bar in bars],
+        hoverinfo="text",
+    )
+
+
+def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Figure":
+    """One row for each backbone, one symbol for each device."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(go, height=150 + 26 * len(chart.backbones)))
+    for i, device in enumerate(chart.devices):
+        colour = f"var(--series-{i % 6})"
+        figure.add_scatter(
+            x=[_short(bar.latency.value) for bar in device.bars],
+            y=[bar.backbone for bar in device.bars],
+            error_x={**_error([bar.latency for bar in device.bars]), "color": f"var(--series-{i % 6})"},
+            mode="markers",
+            marker={
+                "symbol": [SERIES_SYMBOLS[i % 6] + ("-open" if _estimated(bar.latency) else "") for bar in device.bars],
+                "size": 11,
+                "color": colour,
+                "line": {"width": 1.8, "color": colour},
+            },
+            name=escape(device.device),
+            hovertext=[_bar_hover(bar, language) for bar in device.bars],
+            hoverinfo="text",
+        )
+    figure.update_xaxes(type="log", title=text("chart_axis_latency_any", language))
+    figure.update_yaxes(categoryorder="array", categoryarray=list(chart.backbones), autorange="reversed", dtick=1)
+    return figure
+
+
+def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
+    """Expected accuracy with its interval; hardware side by side within each number of images."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(go, height=400))
+    for i, (hardware, expected) in enumerate(chart.hardware):
+        colour = f"var(--series-{i % 6})"
+        figure.add_bar(
+            x=[f"{e.data_size:,}" for e in expected],
+            y=[_short(e.accuracy.value) for e in expected],
+            error_y={**_error([e.accuracy for e in expected]), "color": "var(--ink-soft)"},
+            marker={"color": colour, "pattern": {"shape": ["", "/", ".", "x", "-", "+"][i % 6], "solidity": 0.25}},
+            text=[f"{escape(e.backbone)}<br>{escape(e.freeze)}" for e in expected],
+            textposition="inside",
+            insidetextanchor="start",
+            name=escape(hardware),
+            hovertext=[_figure_text(e.accuracy, language) for e in expected],
+            hoverinfo="text+name",
+        )
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(type="category", title=text("chart_axis_images", language))
+    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=[0, 100])
+    return figure
+
+
+def _layout(go: Any, *, height: int) -> dict[str, Any]:
+    axis = {
+        "gridcolor": "var(--line)",
+        "linecolor": "var(--line-strong)",
+        "zeroline": False,
+        "automargin": True,
+        "ticks": "outside",
+        "tickcolor": "var(--line-strong)",
+    }
+    return {
+        "template": go.layout.Template(),  # the default one is 7 kB in each figure
+        "height": height,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"color": "var(--ink)", "size": 12.5, "family": "system-ui, sans-serif"},
+        "margin": {"l": 10, "r": 14, "t": 10, "b": 10},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "xanchor": "left"},
+        "hoverlabel": {
+            "bgcolor": "var(--panel)",
+            "bordercolor": "var(--line-strong)",
+            "font": {"color": "var(--ink)"},
+            "align": "left",
+        },
+        "xaxis": axis,
+        "yaxis": axis,
+    }
+
+
+def _error(figures: Sequence[Figure]) -> dict[str, Any]:
+    """Whiskers from each figure's interval; none where the source states no interval."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [_short(f.high - f.value) if f.high is not None else 0 for f in figures],
+        "arrayminus": [_short(f.value - f.low) if f.low is not None else 0 for f in figures],
+        "thickness": 1.1,
+        "width": 0,
+    }
+
+
+def _short(value: float) -> float:
+    """Five significant digits: more cannot be seen, and would fill the page's file."""
+    return float(f"{value:.5g}")
+
+
+def _estimated(figure: Figure) -> bool:
+    return figure.provenance is Provenance.ESTIMATED
+
+
+def _figure_text(figure: Figure, language: str) -> str:
+    shown = in_column(figure)
+    interval = f" [{shown.interval}]" if shown.interval else ""
+    return f"{shown.text}{interval}, {text(f'provenance_{figure.provenance}', language)}"
+
+
+def _point_hover(point: Point, language: str) -> str:
+    return (
+        f"<b>{escape(point.backbone)}</b> · {escape(point.freeze)}<br>"
+        f"{escape(point.runtime)} · {escape(point.precision)}<br>"
+        f"{text('fact_latency', language)}: {_figure_text(point.latency, language)}<br>"
+        f"{text('fact_accuracy', language)}: {_figure_text(point.accuracy, language)}"
+    )
+
+
+def _bar_hover(bar: Bar, language: str) -> str:
+    return (
+        f"<b>{escape(bar.backbone)}</b><br>{escape(bar.runtime)} · {escape(bar.precision)} · {bar.resolution} px<br>"
+        f"{_figure_text(bar.latency, language)}"
+    )

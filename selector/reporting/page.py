@@ -1,0 +1,173 @@
+"""The page: one HTML file that holds everything it shows and needs no network.
+
+Plotly's script stands in it once. The content security policy names the hash of each script and forbids every
+request, so that the page can be opened, mailed and archived without reaching out.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import jinja2
+from markupsafe import Markup, escape
+
+from selector import __version__
+from selector.decision.answer import Answer
+from selector.errors import InvalidInput
+from selector.evidence.record import Provenance
+from selector.reporting.candidates_table import FIGURES, script_json
+from selector.reporting.drawing import chart_json, draw_accuracy_by_size, draw_hardware_comparison
+from selector.reporting.figures import AccuracyBySize, HardwareComparison, accuracy_by_size, hardware_comparison
+from selector.reporting.view import (
+    DIMENSIONS,
+    Chart,
+    answer_view,
+    family_titles,
+    freeze_phrase,
+    title,
+)
+from selector.reporting.words import LANGUAGES, catalog, say, text
+from selector.resources import shipped_folder
+
+MAX_BYTES = 6_000_000  # what mail gateways and chats still take
+MAX_ROWS = 6000  # rows of all tables together; beyond, each table holds the best freeze depths only
+MAX_ANSWERS = 12  # beyond, the page grows over MAX_BYTES
+
+_SCRIPT_WORDS = (
+    "table_count",
+    "table_details",
+    "table_source",
+    "table_recommended",
+    "table_tied",
+    "table_pareto",
+    "table_infeasible",
+    "table_unknown",
+    "table_conflict",
+    "table_accuracy",
+    "table_latency",
+    "table_artifact",
+    "table_memory",
+    "table_train_seconds",
+    "next_copied",
+    "chart_button_download",
+    "chart_button_zoom",
+    "chart_button_pan",
+    "chart_button_reset",
+    *(f"family_{name}" for name in ("resnet", "vgg", "efficientnet", "mobilenet")),
+    *(f"provenance_{p}" for p in Provenance),
+    *(f"provenance_letter_{p}" for p in Provenance),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a page of several answers shows before them."""
+
+    latency: HardwareComparison
+    accuracy: AccuracyBySize
+    latency_chart: Chart
+    accuracy_chart: Chart | None  # None where all answers are about the same number of images
+
+
+def render_page(answers: Sequence[Answer], *, lang: str = "en", made_at: datetime | None = None) -> str:
+    """One HTML page about one answer, or about several beside each other.
+
+    `made_at` (UTC) is printed in the footer; without it the page depends on the answers alone. Raises InvalidInput
+    for no answers, for more than fit on a page, and for another language than en and zh.
+    """
+    if lang not in LANGUAGES:
+        raise InvalidInput(f"no language {lang!r}; the report speaks {' and '.join(LANGUAGES)} (--lang)")
+    if not 1 <= len(answers) <= MAX_ANSWERS:
+        raise InvalidInput(
+            f"a page takes 1 to {MAX_ANSWERS} answers, not {len(answers)}; write several pages with fewer "
+            "hardware names or numbers of images each (-o PATH)"
+        )
+    every_depth = sum(len(a.candidates) for a in answers) <= MAX_ROWS
+    views = [answer_view(a, i, lang, every_depth=every_depth) for i, a in enumerate(answers, 1)]
+    style, script = (_template_text(name) for name in ("style.css", "script.js"))
+    plotly = _plotly_script()
+    page = _environment(lang).get_template("page.html.jinja")
+    return page.render(
+        lang="zh-CN" if lang == "zh" else lang,
+        views=views,
+        comparison=_comparison(answers, lang) if len(answers) > 1 else None,
+        policy=_policy([plotly, script]),
+        style=Markup(style),
+        script=Markup(script),
+        plotly=Markup(plotly),
+        script_words=Markup(script_json({key: catalog(lang)[key] for key in _SCRIPT_WORDS})),
+        version=__version__,
+        made_at=made_at.strftime("%Y-%m-%d %H:%M") if made_at else None,
+    )
+
+
+def _comparison(answers: Sequence[Answer], lang: str) -> Comparison:
+    latency = hardware_comparison(answers, [title(a.reference, lang) for a in answers])
+    accuracy = accuracy_by_size(answers)
+    sizes = {expected.data_size for _, line in accuracy.hardware for expected in line}
+    return Comparison(
+        latency,
+        accuracy,
+        Chart(
+            "compare-latency",
+            chart_json(draw_hardware_comparison(latency, lang)),
+            text("chart_alt_compare", lang, n=len(latency.backbones)),
+        ),
+        Chart(
+            "compare-accuracy",
+            chart_json(draw_accuracy_by_size(accuracy, lang)),
+            text("chart_alt_accuracy", lang),
+        )
+        if len(sizes) > 1
+        else None,
+    )
+
+
+def _environment(lang: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(shipped_folder("reports/templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        w=partial(_words, lang),
+        say=lambda statement: say(statement, lang),
+        freeze_phrase=lambda freeze: freeze_phrase(freeze, lang),
+        families=family_titles(lang),
+        dimensions=DIMENSIONS,
+        figures=FIGURES,
+        provenances=tuple(Provenance),
+    )
+    environment.filters["json"] = Markup  # made by script_json or chart_json, which nothing can close
+    return environment
+
+
+def _words(lang: str, key: str, **values: str | int | float) -> Markup:
+    """A sentence of the page's catalog, whose gaps are escaped and which may itself carry <b> and <code>."""
+    safe = {name: str(escape(value)) if isinstance(value, str) else value for name, value in values.items()}
+    return Markup(text(key, lang, **safe))
+
+
+def _template_text(name: str) -> str:
+    return (shipped_folder("reports/templates") / name).read_text(encoding="utf-8")
+
+
+def _plotly_script() -> str:
+    """Plotly's script as the installed package bundles it."""
+    from plotly.offline import get_plotlyjs  # imports all of plotly
+
+    return str(get_plotlyjs())
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """The content security policy: these scripts, styles of the page itself, images made on it, and nothing else."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

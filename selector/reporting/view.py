@@ -1,0 +1,232 @@
+"""An answer as the page shows it: every text chosen and every figure written, ready for the template."""
+
+from dataclasses import dataclass
+
+from selector.backbones.catalog import Family
+from selector.decision.answer import Answer, Statement, Violation
+from selector.evidence.record import Figure, FreezePoint
+from selector.hardware.profiles import HardwareProfile
+from selector.reporting.candidates_table import Row, bound_text, payload, table_rows
+from selector.reporting.drawing import chart_json, draw_latency_bars, draw_pareto_chart
+from selector.reporting.figures import LatencyBars, ParetoChart, latency_bars, pareto_chart
+from selector.reporting.numbers import Shown, in_column, percent, rounded, shown
+from selector.reporting.sources import Sources, sources
+from selector.reporting.words import text
+
+DIMENSIONS = ("params", "speed", "hardware_need", "typical_use")
+TOP_ROWS = 25  # in the HTML itself, for readers without JavaScript
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure on the page: the element that it is drawn in, and Plotly's data and layout as JSON."""
+
+    id: str
+    json: str
+    alternative: str  # what a reader who cannot see it is told
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of the large figures beside the answer."""
+
+    label: str
+    value: str
+    shown: Shown | None  # None: calculated, or not known
+    calculated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLine:
+    """A limit, and how many candidates it rules out."""
+
+    name: str
+    bound: str
+    origin: Statement
+    excluded: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """A candidate that breaks limits, at its best freeze depth."""
+
+    row: Row
+    limit: str
+    figure: str
+    shown: Shown | None
+    times: str  # how far beyond the bound, as a ratio
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """Everything that the template needs for one answer."""
+
+    id: str
+    answer: Answer
+    hardware: str  # titles in the page's language
+    device: str
+    freeze: str
+    sure: dict[str, str]  # the gaps of the answer's sentences
+    facts: tuple[Fact, ...]
+    limits: tuple[LimitLine, ...]
+    rows: tuple[Row, ...]
+    top_rows: tuple[Row, ...]
+    payload: str
+    every_depth: bool
+    pareto: ParetoChart
+    latency: LatencyBars
+    pareto_chart: Chart
+    latency_chart: Chart
+    ruled_out: tuple[RuledOut, ...]
+    tied: int
+    feasible: int
+    warnings: tuple[Statement, ...]
+    notes: tuple[Statement, ...]
+    sources: Sources
+    document_sources: tuple[str, ...]  # of the selection table, each once
+
+
+def title(profile: HardwareProfile, language: str) -> str:
+    """The profile's title in the language, its name where it has none."""
+    return (profile.title_zh if language == "zh" else profile.title) or profile.name
+
+
+def freeze_phrase(freeze: FreezePoint, language: str) -> str:
+    """What to freeze, in words."""
+    name, total = freeze.name, freeze.total_blocks
+    if name in ("none", "head"):
+        key = f"freeze_{name}"
+    elif name.startswith("last-"):
+        key = "freeze_last"
+    else:
+        key = "freeze_percent" if name.endswith("%") else "freeze_number"
+    trained = total - freeze.frozen_blocks
+    return text(key, language, name=name, frozen=freeze.frozen_blocks, trained=trained, total=total)
+
+
+def answer_view(answer: Answer, number: int, language: str, *, every_depth: bool = True) -> AnswerView:
+    """The view of the page's answer `number`, counted from 1; its elements' ids begin with `a1-` and so on."""
+    chosen = answer.recommendation.candidate
+    device = title(answer.reference, language)
+    rows = table_rows(answer, language, every_depth=every_depth)
+    pareto, latency = pareto_chart(answer, device), latency_bars(answer, device)
+    prefix = f"a{number}"
+    warnings = tuple(note for note in answer.notes if note.key.startswith("warning"))
+    return AnswerView(
+        id=prefix,
+        answer=answer,
+        hardware=title(answer.profile, language),
+        device=device,
+        freeze=freeze_phrase(chosen.freeze, language),
+        sure=_gaps(answer, language),
+        facts=_facts(answer, language),
+        limits=_limits(answer, language),
+        rows=rows,
+        top_rows=tuple(row for row in rows if row.representative)[:TOP_ROWS],
+        payload=payload(rows),
+        every_depth=every_depth,
+        pareto=pareto,
+        latency=latency,
+        pareto_chart=Chart(
+            f"{prefix}-pareto",
+            chart_json(draw_pareto_chart(pareto, language)),
+            text("chart_alt_pareto", language, n=len(pareto.points), device=device),
+        ),
+        latency_chart=Chart(
+            f"{prefix}-latency",
+            chart_json(draw_latency_bars(latency, language)),
+            text("chart_alt_latency", language, n=len(latency.bars), device=device),
+        ),
+        ruled_out=_ruled_out(rows, language),
+        tied=sum(c.tied for c in answer.candidates),
+        feasible=sum(c.feasible for c in answer.candidates),
+        warnings=warnings,
+        notes=tuple(note for note in answer.notes if note not in warnings),
+        sources=sources(answer),
+        document_sources=tuple(dict.fromkeys(cell.source for cell in answer.document_table)),
+    )
+
+
+def _gaps(answer: Answer, language: str) -> dict[str, str]:
+    """What fills the gaps of the answer's sentences."""
+    chosen = answer.recommendation.candidate
+
+    def interval(figure: Figure | None) -> str:
+        found = shown(figure).interval if figure else ""
+        return text("answer_interval", language, interval=found) if found else ""
+
+    return {
+        "accuracy": shown(chosen.accuracy).text,
+        "accuracy_interval": interval(chosen.accuracy),
+        "latency": shown(chosen.latency).text if chosen.latency else "",
+        "latency_interval": interval(chosen.latency),
+        "odds": percent(chosen.probability_best),
+        "regret": "" if chosen.expected_regret is None else f"{chosen.expected_regret:.2f}",
+    }
+
+
+def _facts(answer: Answer, language: str) -> tuple[Fact, ...]:
+    chosen = answer.recommendation.candidate
+    unknown = text("fact_unknown", language)
+
+    def fact(name: str, figure: Figure | None) -> Fact:
+        found = shown(figure) if figure else None
+        return Fact(text(f"fact_{name}", language), found.text if found else unknown, found)
+
+    facts = [
+        fact("accuracy", chosen.accuracy),
+        fact("latency", chosen.latency),
+        fact("artifact", chosen.artifact),
+        fact("memory", chosen.memory),
+        fact("train_seconds", chosen.train_seconds),
+    ]
+    if chosen.probability_best is not None:
+        facts.append(Fact(text("fact_odds", language), percent(chosen.probability_best), None, calculated=True))
+    if chosen.expected_regret is not None:
+        value = f"{chosen.expected_regret:.2f} {text('fact_regret_unit', language)}"
+        facts.append(Fact(text("fact_regret", language), value, None, calculated=True))
+    return tuple(facts)
+
+
+def _limits(answer: Answer, language: str) -> tuple[LimitLine, ...]:
+    return tuple(
+        LimitLine(
+            text(f"limit_{limit.name}", language),
+            bound_text(limit.name, limit.bound, limit.sense, language),
+            limit.origin,
+            sum(any(v.limit == limit for v in c.violations) for c in answer.candidates),
+        )
+        for limit in answer.request.limits
+    )
+
+
+def _ruled_out(rows: tuple[Row, ...], language: str) -> tuple[RuledOut, ...]:
+    return tuple(
+        RuledOut(
+            row,
+            f"{text(f'limit_{v.limit.name}', language)} {_bound(v, language)}",
+            in_column(v.figure).text if v.figure else text("table_unknown", language),
+            in_column(v.figure) if v.figure else None,
+            _times(v),
+        )
+        for row in rows
+        if row.representative
+        for v in row.candidate.violations
+    )
+
+
+def _bound(violation: Violation, language: str) -> str:
+    return bound_text(violation.limit.name, violation.limit.bound, violation.limit.sense, language)
+
+
+def _times(violation: Violation) -> str:
+    """The figure as a multiple of the bound, both in the figure's column unit."""
+    if violation.figure is None or violation.limit.bound == 0:
+        return ""
+    per_unit = 1e6 if violation.figure.metric.unit == "B" else 1.0
+    return f"× {rounded(violation.figure.value / per_unit / violation.limit.bound)}"
+
+
+def family_titles(language: str) -> dict[str, str]:
+    """Every family's name as people write it."""
+    return {family.value: text(f"family_{family}", language) for family in Family}
