@@ -108,7 +108,7 @@ def compare(
 
 def training_macs(backbone: str, frozen_blocks: int, resolution: int) -> float:
     """Multiply-accumulates of forward and backward for one image with so many leading blocks frozen."""
-    return float(cost.cost(backbone, FreezeDepth(str(frozen_blocks)), resolution=resolution).training_macs)
+    return float(cost.cost(backbone, FreezeDepth(str(frozen_blocks)), resolution=resolution).macs_training)
 
 
 def _hardware(name: str, folder: Path | None) -> tuple[Hardware | None, tuple[str, ...]]:

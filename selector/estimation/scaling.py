@@ -1,7 +1,8 @@
 """Latency by scaling: a backbone without a figure on a device is scaled from the device's nearest known ones.
 
 Time is scaled by MACs and activations between backbones of the same runtime and precision, nearest ones first, and
-depthwise from depthwise, dense from dense where there are both. How much each of the two counts, and how wide the
+depthwise from depthwise, dense from dense; where only the other kind is known, prices of a MAC and of an activation
+are fitted to it instead. How much each of the two counts, and how wide the
 interval is, comes from leaving each backbone out of the device's own figures. An approximation: it knows nothing
 of layers, caches or the device's peak rates.
 """
@@ -123,7 +124,7 @@ class _Scaled:
         interval = (
             f"80 % interval from leaving out each of {self.left_out} backbones"
             if self.left_out
-            else "interval assumed: too few backbones to calibrate on"
+            else "interval assumed: no or too few backbones of its kind to calibrate on"
         )
         return f"scaled by MACs and activations from {device} {query.runtime} {query.precision}: {names}; {interval}"
 
@@ -146,8 +147,12 @@ class _Scale:
         everyone = np.ones(len(self._anchors), dtype=bool)
         value, nearest = self._predict(x, asked.depthwise, everyone, self._share, self._elasticity)
         spread = self._spread
+        calibrated = self._left_out >= CALIBRATION_MINIMUM
         if not (self._depthwise == asked.depthwise).any():
-            spread *= assumption("other_kind_factor")
+            # ratios of MACs or of activations do not carry between the kinds; their separate prices do, roughly
+            value = self._priced(x) if calibrated else value
+            spread = max(spread, assumption("other_kind_spread"))
+            calibrated = False
         away = float(np.abs(self._x[nearest] - x).mean(axis=1).min())
         spread += assumption("distance_widening") * away
         return _Scaled(
@@ -155,8 +160,22 @@ class _Scale:
             float(np.exp(value - spread)),
             float(np.exp(value + spread)),
             tuple(self._anchors[i] for i in nearest[:3]),
-            self._left_out if self._left_out >= CALIBRATION_MINIMUM else 0,
+            self._left_out if calibrated else 0,
         )
+
+    def _priced(self, x: NDArray[np.float64]) -> float:
+        """Log time at `x` from prices of a MAC and of an activation and a constant, none negative, fitted to all."""
+        work = np.column_stack([np.exp(self._x), np.ones(len(self._anchors))])
+        time = np.exp(self._y)
+        best, prices = np.inf, np.zeros(3)
+        for used in ((0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,)):
+            scaled = work[:, used] / time[:, None]  # relative errors: a small backbone counts as much as a large one
+            fitted, *_ = np.linalg.lstsq(scaled, np.ones(len(time)), rcond=None)
+            error = float(((scaled @ fitted - 1) ** 2).sum())
+            if (fitted >= 0).all() and error < best:
+                best, prices = error, np.zeros(3)
+                prices[list(used)] = fitted
+        return float(np.log(np.append(np.exp(x), 1.0) @ prices))
 
     def _calibrate(self) -> tuple[float, float, float]:
         """The share and elasticity with the smallest left-out error, and the 80 % quantile of that error."""
