@@ -146,7 +146,7 @@ def _answer(request: Request, hardware: Hardware, evidence: DeviceEvidence, trai
         recommendation=Recommendation(
             chosen,
             hyperparameters(chosen.family, chosen.freeze, chosen.resolution, request.data_size),
-            why(request, hardware, ranking),
+            why(request, hardware, ranking, evidence),
         ),
         candidates=ranking.candidates,
         policy=policy(request.data_size, chosen),

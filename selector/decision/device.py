@@ -199,6 +199,7 @@ def features(backbone: str, resolution: int) -> Features:
         activations=float(sum(layer.activations for layer in table)),
         depthwise=any(layer.kind == "depthwise" for layer in table),
         convolutions=sum(layer.kind not in ("linear", "matmul") for layer in table),
+        functions=frozenset(layer.act for layer in table if layer.act),
     )
 
 

@@ -24,13 +24,17 @@ def next_measurements(
     command: str,
 ) -> tuple[NextMeasurement, ...]:
     """Most useful first: what moves accuracy by many points before what moves latency, before what only costs."""
-    return (
+    steps = (
         *_depth(request, ranking, command),
         *_latency(request, ranking, evidence),
         *_unknown_runtimes(considered, ranking, evidence),
         *_lossy(considered, ranking, evidence, command),
         *_training(ranking, training),
     )
+    by_command: dict[str, NextMeasurement] = {}
+    for step in steps:
+        by_command.setdefault(step.command, step)  # one run serves both: the more useful reason stands
+    return tuple(by_command.values())
 
 
 def _depth(request: Request, ranking: Ranking, command: str) -> list[NextMeasurement]:

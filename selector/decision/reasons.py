@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from selector.decision.answer import Candidate, Request, Statement, Values
 from selector.decision.candidates import Executions, held_figure
+from selector.decision.device import Configuration, DeviceEvidence
 from selector.decision.ranking import Ranking
 from selector.decision.request import Hardware
 from selector.decision.training import TrainingTime
@@ -13,13 +14,14 @@ from selector.evidence.record import Provenance
 from selector.hardware.profiles import Kind
 
 
-def why(request: Request, hardware: Hardware, ranking: Ranking) -> tuple[Statement, ...]:
+def why(request: Request, hardware: Hardware, ranking: Ranking, evidence: DeviceEvidence) -> tuple[Statement, ...]:
     """The reasons in order: what is expected, why this one of those that cannot be told apart, what the limits do."""
     return (
         _expected(request, ranking.chosen),
         _zone(ranking),
         _odds(ranking),
         *_latency(request, hardware, ranking.chosen),
+        *_in_batches(ranking.chosen, evidence),
         *_closest_rival(ranking),
     )
 
@@ -108,6 +110,15 @@ def _latency(request: Request, hardware: Hardware, chosen: Candidate) -> Iterabl
             kind = "p90" if held.metric == LATENCY_P90 else "high" if held.value != chosen.latency.value else "p50"
             return [Statement(f"why.latency_within.{kind}", values)]
     return [Statement("why.latency", values)]
+
+
+def _in_batches(chosen: Candidate, evidence: DeviceEvidence) -> Iterable[Statement]:
+    """The published time within a big batch, which is no latency and still useful."""
+    figure = evidence.per_sample(Configuration(chosen.backbone, chosen.resolution, chosen.runtime, chosen.precision))
+    if figure is None:
+        return []
+    values: Values = {"ms": figure.value, "hardware": evidence.profile.name, "provenance": figure.provenance.value}
+    return [Statement("why.in_batches", values)]
 
 
 def _closest_rival(ranking: Ranking) -> Iterable[Statement]:

@@ -135,11 +135,11 @@ def _limit_faults(asked: AskedLimits) -> list[str]:
 def _offer_faults(hardware: Hardware, runtimes: Sequence[str], precisions: Sequence[str]) -> list[str]:
     offers, device = hardware.offers, hardware.reference.name
     listing = f"selector hardware show {device}"
-    faults = [unknown_name(f"runtime on {device}", r, offers, listing=listing) for r in runtimes if r not in offers]
+    faults = [unknown_name("runtime", r, offers, listing=listing) for r in runtimes if r not in offers]
     among = [p for name, offered in offers.items() if not runtimes or name in runtimes for p in offered]
     known = list(dict.fromkeys(among))
     if not faults:
         faults += [
-            unknown_name(f"precision on {device}", p, known, listing=listing) for p in precisions if p not in known
+            unknown_name("precision", p, known, listing=listing) for p in precisions if p not in known
         ]
     return faults

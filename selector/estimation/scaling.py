@@ -39,6 +39,7 @@ class Features:
     activations: float
     depthwise: bool
     convolutions: int
+    functions: frozenset[str] = frozenset()  # activation functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class _Scale:
         known = [features(a.backbone, a.resolution) for a in anchors]
         self._x = np.array([_point(f) for f in known])
         self._depthwise = np.array([f.depthwise for f in known])
+        self._functions = frozenset().union(*(f.functions for f in known))
         self._y = np.log([a.milliseconds for a in anchors])
         self._backbones = np.array([a.backbone for a in anchors])
         self._left_out = len(set(self._backbones.tolist()))
@@ -153,6 +155,8 @@ class _Scale:
             value = self._priced(x) if calibrated else value
             spread = max(spread, assumption("other_kind_spread"))
             calibrated = False
+        if not asked.functions <= self._functions:
+            spread += assumption("new_operation_spread")
         away = float(np.abs(self._x[nearest] - x).mean(axis=1).min())
         spread += assumption("distance_widening") * away
         return _Scaled(
@@ -185,7 +189,10 @@ class _Scale:
         for share, elasticity in product(SHARES, ELASTICITIES):
             best = min(best, (float(np.mean(self._errors(share, elasticity))), share, elasticity))
         _, share, elasticity = best
-        return share, elasticity, float(np.quantile(self._errors(share, elasticity), 0.8))
+        errors = self._errors(share, elasticity)
+        # the rank that covers 80 % of a new backbone too: with few backbones the largest error
+        level = min(1.0, 0.8 * (self._left_out + 1) / self._left_out)
+        return share, elasticity, max(float(np.quantile(errors, level)), assumption("least_spread"))
 
     def _errors(self, share: float, elasticity: float) -> NDArray[np.float64]:
         """|log predicted − log known| of each figure, with every figure of its backbone left out."""

@@ -95,7 +95,7 @@ def top_table(answer: Answer, language: str) -> Table:
         pad_edge=False,
     )
     for name in ("backbone", "freeze", "runtime"):
-        table.add_column(text(f"terminal.column_{name}", language), no_wrap=name == "backbone")
+        table.add_column(text(f"terminal.column_{name}", language), no_wrap=True)
     for name in ("accuracy", "latency", "artifact", "odds", "tied"):
         table.add_column(text(f"terminal.column_{name}", language), justify="right")
     for c in shown:
@@ -124,17 +124,13 @@ def _item(sentence: str) -> RenderableType:
 def _limits(answer: Answer, language: str) -> list[str]:
     if not answer.request.limits:
         return [text("terminal.no_limits", language)]
-    return [
-        text(
-            "terminal.limit",
-            language,
-            name=limit.name,
-            sense=text(f"terminal.{limit.sense.replace(' ', '_')}", language),
-            bound=f"{limit.bound:g}",
-            origin=say(limit.origin, language),
-        )
-        for limit in answer.request.limits
-    ]
+    by_origin: dict[str, list[str]] = {}
+    for limit in answer.request.limits:
+        sense = text(f"terminal.{limit.sense.replace(' ', '_')}", language)
+        bound = text("terminal.limit", language, name=limit.name, sense=sense, bound=f"{limit.bound:g}")
+        by_origin.setdefault(say(limit.origin, language), []).append(bound)
+    comma = text("separator", language)
+    return [text("terminal.limits_of", language, limits=comma.join(b), origin=o) for o, b in by_origin.items()]
 
 
 def _interval(figure: Figure | None, language: str) -> str:

@@ -1,0 +1,169 @@
+"""What a backbone asks of a device, from its layers: work by kind of kernel, and a description that kernels compare.
+
+Approximations: elementwise work is read off the convolutions (each is followed by a norm where the network has norms,
+and by its activation), residual additions off blocks that keep their shape.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.backbones.layers import Layer, block_outputs, layers, network
+
+Vector = NDArray[np.float64]
+
+TERMS: tuple[tuple[str, str], ...] = (
+    ("dense", "mac"),  # convolutions over space and channels
+    ("pointwise", "mac"),  # 1x1 convolutions, linear layers, attention
+    ("depthwise", "mac"),
+    ("dense traffic", "element"),  # elements read and written by dense and pointwise convolutions
+    ("depthwise traffic", "element"),
+    ("weights", "weight"),  # weights of convolutions over a map
+    ("vector weights", "weight"),  # weights used for one output pixel only: linear layers, VGG's 7x7 convolution
+    ("elementwise", "element"),  # norms, cheap activations, residual additions
+    ("costly activation", "element"),  # SiLU, hardswish, GELU
+    ("squeeze", "element"),  # pooling for and gating by squeeze-and-excitation
+    ("padding", "element"),  # TensorFlow's SAME padding, which PyTorch copies a map for
+    ("large layers", "element"),  # what a layer's maps take beyond LARGE elements: they leave the caches
+    ("launches", "launch"),
+    ("fixed", "launch"),
+)
+"""Kinds of work and what their rate is counted in."""
+
+LARGE = 2_000_000  # elements that one layer reads and writes
+FIXED_LAUNCHES = 10.0
+COSTLY = frozenset({"silu", "hardswish", "gelu"})
+_NAMES = tuple(name for name, _ in TERMS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """`terms` [len(TERMS)] is the work of one image by kind; `description` [d] places the backbone among others."""
+
+    terms: Vector
+    description: Vector
+
+
+@lru_cache(maxsize=4096)
+def work(backbone: str, resolution: int) -> Work:
+    """The work of one image of `resolution` pixels a side.
+
+    Raises UnknownName for a network that is not in the layer table, InvalidInput for an image too small for it.
+    """
+    count = _Count()
+    net_layers = layers(backbone, resolution)
+    net = network(backbone)
+    norms = any(layer.norm for layer in net_layers)
+    same = [net.levels[row.out_level - 1][1] == "same" if row.out_level else False for row in net.rows]
+    map_side, map_elements = 1, 0
+    for layer, padded in zip(net_layers, same, strict=True):
+        count.layer(layer, norms=norms)
+        if padded and layer.stride > 1:
+            count.terms["padding"] += 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
+            count.padded += layer.in_channels * layer.in_h * layer.in_w
+        if layer.out_h > 1:
+            map_side, map_elements = layer.out_h, layer.activations
+        elif layer.act in ("sigmoid", "hardsigmoid"):
+            count.terms["squeeze"] += 3.0 * layer.out_channels * map_side**2  # pool, read, write
+    outputs = block_outputs(backbone, resolution)
+    residual = backbone.startswith("resnet")  # every block adds, a projected shortcut where the shape changes
+    for before, after in zip(outputs, outputs[1:], strict=False):
+        if before == after or residual:
+            count.add(after[0] * after[1] * after[2])
+    count.terms["fixed"] = FIXED_LAUNCHES
+    del map_elements
+    return Work(np.array([count.terms[name] for name in _NAMES]), count.description())
+
+
+class _Count:
+    """Sums over the layers of one network."""
+
+    def __init__(self) -> None:
+        self.terms = dict.fromkeys(_NAMES, 0.0)
+        self.maps = 0.0  # elements put out by convolutions over a map
+        self.depthwise_maps = 0.0
+        self.weights = 0.0
+        self.convolutions = 0
+        self.costly = 0.0
+        self.activated = 1.0
+        self.padded = 0.0
+        self.attention = False
+        self.squeezes = False
+        self.misaligned = 0.0
+
+    def layer(self, layer: Layer, *, norms: bool) -> None:
+        terms = self.terms
+        read, written = float(layer.in_channels * layer.in_h * layer.in_w), float(layer.activations)
+        weights = float(layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel_h * layer.kernel_w)
+        if layer.kind == "matmul":
+            terms["pointwise"] += layer.macs
+            terms["elementwise"] += 3.0 * written
+            terms["launches"] += 1
+            self.attention = True
+            return
+        vector = layer.out_h == 1
+        if layer.kind == "linear":
+            terms["pointwise"] += layer.macs
+            terms["vector weights"] += weights
+            self.weights += weights
+            return
+        terms["launches"] += 1
+        self.weights += weights
+        if vector:
+            terms["pointwise" if layer.kernel_h == 1 else "dense"] += layer.macs
+            terms["vector weights" if layer.kernel_h * layer.in_h >= LONE_KERNEL else "weights"] += weights
+            self.squeezes |= layer.act in ("sigmoid", "hardsigmoid")
+            return
+        kind = layer.kind if layer.kind in ("pointwise", "depthwise") else "dense"
+        terms[kind] += layer.macs
+        terms["depthwise traffic" if kind == "depthwise" else "dense traffic"] += read + written
+        terms["weights"] += weights
+        terms["large layers"] += max(0.0, read + written - LARGE)
+        self.maps += written
+        self.depthwise_maps += written if kind == "depthwise" else 0.0
+        self.convolutions += 1
+        if layer.in_channels % 8 or layer.out_channels % 8:
+            self.misaligned += read + written
+        if norms:
+            terms["elementwise"] += 2.0 * written
+        self._activation(layer.act, written)
+
+    def _activation(self, act: str, elements: float) -> None:
+        if not act:
+            return
+        self.activated += elements
+        if act in COSTLY:
+            self.costly += elements
+            self.terms["costly activation"] += 2.0 * elements
+        else:
+            self.terms["elementwise"] += 2.0 * elements
+
+    def add(self, elements: int) -> None:
+        self.terms["elementwise"] += 3.0 * elements
+        self.terms["launches"] += 0.5
+
+    def description(self) -> Vector:
+        """Scaled so that a difference of 1 in any coordinate makes backbones about equally unlike."""
+        macs = self.terms["dense"] + self.terms["pointwise"] + self.terms["depthwise"] + 1.0
+        return np.array(
+            [
+                np.log(macs) / 2,
+                np.log(self.maps / macs),
+                np.log(self.weights / macs) / 1.5,
+                np.log(self.convolutions),
+                2 * self.terms["dense"] / macs,
+                4 * self.terms["depthwise"] / macs,
+                2 * self.depthwise_maps / self.maps,
+                0.7 * self.costly / self.activated,
+                0.7 * self.squeezes,
+                0.7 * min(1.0, 20 * self.padded / self.maps),
+                0.7 * self.attention,
+                self.misaligned / self.maps,
+                0.5 * np.log(self.maps / self.convolutions),
+            ]
+        )
+
+
+LONE_KERNEL = 49  # a kernel that covers its whole map, such as VGG's first fully connected layer
