@@ -3,7 +3,8 @@
 A model of the four families is a chain: its blocks, numbered from the input, then its classifier. The stem is the
 first block, each residual or inverted-residual block is one more; in a VGG each convolution is a block. Norm,
 activation and pooling right after a convolution belong to its block, and what follows the last block up to the
-classifier (head convolution, VGG's hidden fully connected layers, the pooling in front of them) to the last one.
+classifier (head convolution, VGG's hidden fully connected layers, global pooling) to the last one, so that behind all
+blocks stand the features [n, width] that the classifier reads.
 """
 
 from collections import OrderedDict
@@ -36,7 +37,7 @@ def blocks(model: nn.Module) -> list[NamedBlock]:
 
 
 def classifier(model: nn.Module) -> nn.Sequential:
-    """What turns the last block's output into logits of shape [n, classes]: pooling, dropout, linear layer.
+    """What turns the last block's output into logits of shape [n, classes]: dropout and the linear layer.
 
     Raises InvalidInput for a model that is none of the four families.
     """
@@ -66,8 +67,8 @@ def _resnet(model: ResNet) -> list[tuple[str, _Parts]]:
     chain: list[tuple[str, _Parts]] = [("stem", _named(model, "conv1", "bn1", "act1", "maxpool"))]
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         chain += [(f"{stage}.{i}", [("0", block)]) for i, block in getattr(model, stage).named_children()]
-    pool = [("global_pool", model.global_pool), *_dropout(model.drop_rate)]
-    return [*chain, ("classifier", [*pool, ("fc", model.fc)])]
+    chain[-1][1].append(("global_pool", model.global_pool))
+    return [*chain, ("classifier", [*_dropout(model.drop_rate), ("fc", model.fc)])]
 
 
 def _vgg(model: VGG) -> list[tuple[str, _Parts]]:
@@ -76,22 +77,20 @@ def _vgg(model: VGG) -> list[tuple[str, _Parts]]:
         if isinstance(module, nn.Conv2d):
             chain.append((f"features.{index}", []))
         chain[-1][1].append((index, module))
-    chain[-1][1].append(("pre_logits", model.pre_logits))
-    return [*chain, ("classifier", [("head", model.head)])]
+    chain[-1][1].extend([("pre_logits", model.pre_logits), ("global_pool", model.head.global_pool)])
+    return [*chain, ("classifier", _named(model.head, "drop", "fc", "flatten"))]
 
 
 def _efficientnet(model: EfficientNet) -> list[tuple[str, _Parts]]:
     chain = _inverted_residuals(model)
-    chain[-1][1].extend(_named(model, "conv_head", "bn2"))
-    tail = [("global_pool", model.global_pool), *_dropout(model.drop_rate), ("classifier", model.classifier)]
-    return [*chain, ("classifier", tail)]
+    chain[-1][1].extend(_named(model, "conv_head", "bn2", "global_pool"))
+    return [*chain, ("classifier", [*_dropout(model.drop_rate), ("classifier", model.classifier)])]
 
 
 def _mobilenet_v3(model: MobileNetV3) -> list[tuple[str, _Parts]]:
     chain = _inverted_residuals(model)
-    chain[-1][1].extend(_named(model, "global_pool", "conv_head", "norm_head", "act2"))
-    tail = [("flatten", model.flatten), *_dropout(model.drop_rate), ("classifier", model.classifier)]
-    return [*chain, ("classifier", tail)]
+    chain[-1][1].extend(_named(model, "global_pool", "conv_head", "norm_head", "act2", "flatten"))
+    return [*chain, ("classifier", [*_dropout(model.drop_rate), ("classifier", model.classifier)])]
 
 
 def _inverted_residuals(model: EfficientNet | MobileNetV3) -> list[tuple[str, _Parts]]:

@@ -97,7 +97,7 @@ class Trace:
         with _Products(self._product):
             for self._block, block in enumerate(blocks(model), start=1):
                 x = self._stage(block.module, x)
-                self.outputs.append((x.shape[1], self._level(x.shape[-1])))
+                self.outputs.append((x.shape[1], self._level(x.shape[-1] if x.dim() == 4 else 1)))
             self._block += 1
             self._stage(classifier(model), x)
 
