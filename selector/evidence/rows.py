@@ -26,9 +26,9 @@ def row_of(record: Record, *, device: str) -> dict[str, Any]:
         "frozen_blocks": freeze.frozen_blocks if freeze else None,
         "total_blocks": freeze.total_blocks if freeze else None,
         "metric": figure.metric.name,
-        "value": float(figure.value),
-        "low": None if figure.low is None else float(figure.low),
-        "high": None if figure.high is None else float(figure.high),
+        "value": _plain(figure.value),
+        "low": None if figure.low is None else _plain(figure.low),
+        "high": None if figure.high is None else _plain(figure.high),
         "provenance": figure.provenance.value,
         "source": figure.source,
         **{name: getattr(record, name) for name in _ORIGIN},
@@ -59,3 +59,7 @@ def content_id(row: Mapping[str, Any]) -> str:
     """A name made of the row's content: equal rows have one, on every machine."""
     text = json.dumps(dict(row), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(number: float) -> float:
+    return float(number) + 0.0  # −0.0 becomes 0.0, as SQLite keeps it: one figure has one content

@@ -3,7 +3,7 @@
 The names begin with `evidence_`: on PostgreSQL the same database may hold the tuning studies too.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, MetaData, String, Table, Text
 
 # every revision, oldest first; a test compares it with the scripts, so that opening a store needs no alembic
 REVISIONS = ("0001", "0002")
@@ -39,6 +39,8 @@ RECORDS = Table(
     # ISO 8601 in UTC with microseconds: exact on both databases, and sorts as it reads
     Column("recorded_at", String(32), nullable=False),
 )
+
+Index("evidence_records_by_hardware", RECORDS.c.hardware, RECORDS.c.metric)  # what most questions go by
 
 ENVIRONMENTS = Table(
     "evidence_environments",
