@@ -177,7 +177,19 @@ def create(location: Location) -> None:
         finally:
             engine.dispose()
         with suppress(FileExistsError):  # the other process was first, and its store is as good
-            os.link(draft, path)
+            _place(draft, path)
+
+
+def _place(draft: Path, path: Path) -> None:
+    """Give `draft` the name `path`, without replacing a file of that name. Raises FileExistsError."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links (exFAT, some network shares), where the check is the best there is
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.rename(draft, path)
 
 
 def bring_up_to_date(location: Location, connection: "Connection") -> None:

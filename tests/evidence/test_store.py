@@ -174,6 +174,17 @@ def test_where_a_store_lies(tmp_path: Path, home: Path, monkeypatch: pytest.Monk
         assert "secret" not in str(caught.value)
 
 
+def test_a_file_system_without_links(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with open_store() as store:
+        store.add([measured(1.0)])
+        assert len(store.records()) == 1
+    assert [p.name for p in home.iterdir()] == ["evidence.sqlite"]
+
+
 def test_password_is_not_shown() -> None:
     with pytest.raises(StoreFailed, match="cannot read the evidence store") as caught:
         open_store("postgresql://user:secret@127.0.0.1:1/none")
