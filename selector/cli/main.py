@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from selector.cli import evidence, hardware, recommend
+from selector.cli import catalog, evidence, hardware, recommend
 from selector.cli.options import Debug
 from selector.errors import SelectorError
 
@@ -26,6 +26,7 @@ def root(debug: Debug = False) -> None:
 
 
 app.command()(recommend.recommend)
+app.command()(catalog.catalog)
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(hardware.app, name="hardware")
 
