@@ -134,12 +134,13 @@ def _limit_faults(asked: AskedLimits) -> list[str]:
 
 def _offer_faults(hardware: Hardware, runtimes: Sequence[str], precisions: Sequence[str]) -> list[str]:
     offers, device = hardware.offers, hardware.reference.name
-    listing = f"selector hardware show {device}"
-    faults = [unknown_name("runtime", r, offers, listing=listing) for r in runtimes if r not in offers]
-    among = [p for name, offered in offers.items() if not runtimes or name in runtimes for p in offered]
-    known = list(dict.fromkeys(among))
+    faults = [_not_offered("runtime", r, offers, device) for r in runtimes if r not in offers]
+    known = dict.fromkeys(p for name, offered in offers.items() if not runtimes or name in runtimes for p in offered)
     if not faults:
-        faults += [
-            unknown_name("precision", p, known, listing=listing) for p in precisions if p not in known
-        ]
+        faults += [_not_offered("precision", p, known, device) for p in precisions if p not in known]
     return faults
+
+
+def _not_offered(what: str, name: str, known: Iterable[str], device: str) -> str:
+    # so few that all are named
+    return f"{device} offers no {what} {name!r}; it offers: {', '.join(known)}"

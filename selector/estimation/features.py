@@ -6,6 +6,7 @@ and by its activation), residual additions off blocks that keep their shape.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,10 @@ TERMS: tuple[tuple[str, str], ...] = (
 """Kinds of work and what their rate is counted in."""
 
 LARGE = 2_000_000  # elements that one layer reads and writes
+LONE_KERNEL = 49  # kernel side times map side: VGG's first fully connected layer is a 7x7 convolution of 7x7
 FIXED_LAUNCHES = 10.0
 COSTLY = frozenset({"silu", "hardswish", "gelu"})
+PER_BATCH = np.array([counted in ("weight", "launch") for _, counted in TERMS])  # paid once for all images of a batch
 _NAMES = tuple(name for name, _ in TERMS)
 
 
@@ -57,23 +60,22 @@ def work(backbone: str, resolution: int) -> Work:
     net = network(backbone)
     norms = any(layer.norm for layer in net_layers)
     same = [net.levels[row.out_level - 1][1] == "same" if row.out_level else False for row in net.rows]
-    map_side, map_elements = 1, 0
+    map_side = 1
     for layer, padded in zip(net_layers, same, strict=True):
         count.layer(layer, norms=norms)
         if padded and layer.stride > 1:
             count.terms["padding"] += 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
             count.padded += layer.in_channels * layer.in_h * layer.in_w
         if layer.out_h > 1:
-            map_side, map_elements = layer.out_h, layer.activations
+            map_side = layer.out_h
         elif layer.act in ("sigmoid", "hardsigmoid"):
             count.terms["squeeze"] += 3.0 * layer.out_channels * map_side**2  # pool, read, write
     outputs = block_outputs(backbone, resolution)
     residual = backbone.startswith("resnet")  # every block adds, a projected shortcut where the shape changes
-    for before, after in zip(outputs, outputs[1:], strict=False):
+    for before, after in pairwise(outputs):
         if before == after or residual:
             count.add(after[0] * after[1] * after[2])
     count.terms["fixed"] = FIXED_LAUNCHES
-    del map_elements
     return Work(np.array([count.terms[name] for name in _NAMES]), count.description())
 
 
@@ -164,6 +166,3 @@ class _Count:
                 0.5 * np.log(self.maps / self.convolutions),
             ]
         )
-
-
-LONE_KERNEL = 49  # a kernel that covers its whole map, such as VGG's first fully connected layer

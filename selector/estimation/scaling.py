@@ -9,7 +9,7 @@ of layers, caches or the device's peak rates.
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -218,11 +218,3 @@ class _Scale:
 def _point(features: Features) -> NDArray[np.float64]:
     """Log MACs and log activations."""
     return np.array([np.log(max(features.macs, 1.0)), np.log(max(features.activations, 1.0))])
-
-
-def distinct(anchors: Sequence[Anchor]) -> tuple[Anchor, ...]:
-    """One anchor per backbone, resolution, runtime, precision and kind: the first one given wins."""
-    found: dict[tuple[str, int, str, str, bool], Anchor] = {}
-    for a in anchors:
-        found.setdefault((a.backbone, a.resolution, a.runtime, a.precision, a.per_sample), a)
-    return tuple(found.values())

@@ -1,0 +1,122 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SELECTOR = [sys.executable, "-c", "from selector.cli.main import main; main()"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def run(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SELECTOR_")} | {"SELECTOR_HOME": str(home)}
+    return subprocess.run(
+        [*SELECTOR, "recommend", *arguments], capture_output=True, text=True, env=environment, cwd=cwd, check=False
+    )
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
+
+
+ASKED = ("--hardware", "edge", "--data-size", "5000")
+
+
+def test_json_is_one_document_of_the_contract(home: Path) -> None:
+    made = document(run(home, *ASKED, "--json"))
+    assert made["schema_version"] == 1
+    assert {"hardware", "data_size", "classes", "domain", "limits"} <= made["request"].keys()
+    chosen = made["recommendation"]
+    assert {
+        *("backbone", "family", "freeze", "runtime", "precision", "resolution", "hyperparameters", "expected"),
+        *("probability_best", "why"),
+    } <= chosen.keys()
+    assert chosen["freeze"].keys() == {"name", "frozen_blocks", "total_blocks"}
+    assert chosen["expected"].keys() == {"accuracy", "latency_ms", "artifact_mb", "train_seconds"}
+    assert all(isinstance(reason, str) and reason for reason in chosen["why"])
+    for candidate in made["candidates"]:
+        assert {"params", "macs", "feasible", "violations", "pareto", "probability_best"} <= candidate.keys()
+        for name in ("accuracy", "latency_ms", "artifact_mb", "memory_mb", "train_seconds"):
+            figure = candidate[name]
+            assert figure is None or figure.keys() == {"value", "low", "high", "unit", "provenance", "source"}
+            assert figure is None or figure["provenance"] in ("measured", "published", "estimated")
+    for dimension in ("params", "speed", "hardware_need", "typical_use"):
+        assert made["document_table"][dimension].keys() == {"resnet", "vgg", "efficientnet", "mobilenet"}
+        for cell in made["document_table"][dimension].values():
+            assert {"document", "evidence"} <= cell.keys()
+    assert [claim["id"] for claim in made["claims"]] == [f"C{i}" for i in range(1, 14)]
+    for claim in made["claims"]:
+        assert claim["verdict"] in ("confirmed", "refuted", "undecided")
+        assert claim.keys() == {"id", "claim", "verdict", "figure", "source"}
+    assert all(step["command"].startswith("selector ") for step in made["next_measurements"])
+    assert made["report"] is None
+    assert not home.exists()  # reading writes nothing
+
+
+def test_without_json_a_person_reads_what_to_take_and_where_the_page_is(home: Path) -> None:
+    done = run(home, *ASKED, "--classes", "10")
+    assert done.returncode == 0, done.stderr
+    page = home / "reports" / "recommend-edge-5000.en.html"
+    assert "5,000 images: take " in done.stdout.replace("\n", " ")
+    assert str(page) in done.stdout.replace("\n", "")
+    assert page.read_text(encoding="utf-8").startswith("<!")
+
+
+def test_o_names_the_page_and_the_document_points_to_it(home: Path, tmp_path: Path) -> None:
+    page = tmp_path / "页面.html"
+    made = document(run(home, *ASKED, "--json", "--lang", "zh", "-o", str(page)))
+    assert made["report"] == str(page)
+    assert page.stat().st_size < 6_000_000
+    assert any("张图像" in reason for reason in made["recommendation"]["why"])
+
+
+def test_quiet_prints_the_place_alone(home: Path, tmp_path: Path) -> None:
+    done = run(home, *ASKED, "--quiet", "-o", str(tmp_path / "page.html"))
+    assert done.stdout == f"{tmp_path / 'page.html'}\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--hardware", "egde", "--data-size", "-1"), 2, ("'edge'", "--data-size is -1")),
+        ((*ASKED, "--max-latency-ms", "0.001"), 3, ("nearest is", "latency_ms")),
+        ((*ASKED, "-o", "missing/page.html"), 1, ("cannot write",)),
+        ((*ASKED, "--json", "-o", "-"), 2, ("stdout",)),
+        ((*ASKED, "--lang", "fr"), 2, ("en and zh",)),
+        ((*ASKED, "--domain", "cats"), 2, ("fine-grained",)),
+        ((*ASKED, "--backbones", "resnet5,vgg16"), 2, ("'resnet50'",)),
+    ],
+)
+def test_what_goes_wrong_is_told_without_a_traceback(
+    home: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: tuple[str, ...]
+) -> None:
+    done = run(home, *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_former_page_stays_when_the_answer_fails(home: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("before", encoding="utf-8")
+    assert run(home, *ASKED, "--max-latency-ms", "0.001", "-o", str(page)).returncode == 3
+    assert page.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_a_name_that_is_no_hardware_stays_in_its_folder(home: Path, tmp_path: Path) -> None:
+    done = run(home, "--hardware", "../../x", "--data-size", "5", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "../../x" in done.stderr
+    assert list(tmp_path.rglob("*.html")) == []

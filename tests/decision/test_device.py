@@ -1,0 +1,115 @@
+from decision_samples import device, published, record
+
+from selector.decision.device import Configuration, DeviceEvidence, features, held
+from selector.evidence.record import Provenance
+from selector.hardware.loading import profile
+
+RESNET50 = Configuration("resnet50", 224, "tflite", "fp32")
+
+
+def test_a_published_figure_of_the_very_configuration_is_used_as_it_is() -> None:
+    evidence = DeviceEvidence(device(published("resnet50", 289.0), published("resnet18", 120.0)))
+    latency = evidence.latency(RESNET50)
+    assert latency is not None
+    assert (latency.p50.value, latency.p50.provenance) == (289.0, Provenance.PUBLISHED)
+    assert "paper on resnet50" in latency.p50.source
+
+
+def test_measured_beats_published_and_the_other_is_shown_as_a_conflict() -> None:
+    evidence = DeviceEvidence(device(published("resnet50", 289.0)), [record("latency_ms_p50", 200.0, "resnet50")])
+    latency = evidence.latency(RESNET50)
+    assert latency is not None
+    assert (latency.p50.value, latency.p50.provenance) == (200.0, Provenance.MEASURED)
+    assert [c.values["value"] for c in latency.conflicts] == [289.0]
+
+
+def test_the_newest_runtime_version_wins() -> None:
+    evidence = DeviceEvidence(
+        device(
+            published("resnet50", 553.0, version="2.11"),
+            published("resnet50", 1890.0, version="1.15"),
+            published("resnet50", 600.0, version="2.2"),
+        )
+    )
+    latency = evidence.latency(RESNET50)
+    assert latency is not None
+    assert latency.p50.value == 553.0
+    assert [c.values["value"] for c in latency.conflicts] == [1890.0]
+
+
+def test_measurements_with_the_most_threads_stand() -> None:
+    slow = record("latency_ms_p50", 9.0, "resnet50", threads=1, minute=5)
+    fast = record("latency_ms_p50", 5.0, "resnet50", threads=2, minute=1)
+    latency = DeviceEvidence(device(), [slow, fast]).latency(RESNET50)
+    assert latency is not None
+    assert latency.p50.value == 5.0
+    assert "2 threads" in latency.p50.source
+
+
+def test_estimates_of_the_store_are_not_taken_for_evidence() -> None:
+    stale = record("latency_ms_p50", 1.0, "resnet50", provenance=Provenance.ESTIMATED)
+    assert DeviceEvidence(device(), [stale]).latency(RESNET50) is None
+
+
+def test_without_any_figure_of_the_runtime_nothing_is_said() -> None:
+    evidence = DeviceEvidence(device(published("resnet50", 289.0)))
+    assert evidence.latency(Configuration("resnet50", 224, "openvino", "fp32")) is None
+    assert evidence.knows("tflite", "fp32")
+    assert not evidence.knows("tflite", "int8-static")
+
+
+def test_time_per_sample_is_no_latency() -> None:
+    figures = [
+        published(name, 1.0, metric="ms_per_sample", batch_size=256, runtime="torch-eager")
+        for name in ("resnet18", "resnet50")
+    ]
+    evidence = DeviceEvidence(device(*figures, kind="gpu"))
+    configuration = Configuration("resnet50", 224, "torch-eager", "fp32")
+    latency, in_batch = evidence.latency(configuration), evidence.per_sample(configuration)
+    assert in_batch is not None
+    assert in_batch.value == 1.0
+    assert latency is not None
+    assert latency.p50.provenance is Provenance.ESTIMATED
+    assert latency.p50.value > 1.0
+    assert "no published batch-1 latency" in latency.p50.source
+
+
+def test_limits_are_held_against_the_p90_bound_or_the_upper_end_of_an_estimate() -> None:
+    both = [published("resnet50", 289.0), published("resnet50", 310.0, metric="latency_ms_p90")]
+    known = DeviceEvidence(device(*both)).latency(RESNET50)
+    assert known is not None
+    assert (held(known).value, held(known).metric.name) == (310.0, "latency_ms_p90")
+    median_only = DeviceEvidence(device(both[0])).latency(RESNET50)
+    assert median_only is not None
+    assert held(median_only).value == 289.0
+    estimate = DeviceEvidence(device(both[0])).latency(Configuration("resnet34", 224, "tflite", "fp32"))
+    assert estimate is not None
+    assert estimate.p50.high is not None
+    assert held(estimate).value == estimate.p50.high > estimate.p50.value
+
+
+def test_a_p90_of_another_origin_is_not_borrowed() -> None:
+    mixed = [published("resnet50", 289.0), published("resnet50", 310.0, metric="latency_ms_p90", version="2.12")]
+    latency = DeviceEvidence(device(*mixed)).latency(RESNET50)
+    assert latency is not None
+    assert latency.p90 is None
+
+
+def test_features_follow_the_resolution() -> None:
+    small, large = features("mobilenetv2_100", 112), features("mobilenetv2_100", 224)
+    assert large.depthwise
+    assert not features("resnet18", 224).depthwise
+    assert 3.5 < large.macs / small.macs < 4.1
+
+
+def test_published_resnet50_on_a_raspberry_pi_lies_within_the_estimate() -> None:
+    """No dense backbone is among the board's figures; 289 and 553 ms were published elsewhere for this one."""
+    evidence = DeviceEvidence(profile("raspberry-pi-4"))
+    for runtime, known in (("armnn", 289.0), ("tflite", 553.0)):
+        latency = evidence.latency(Configuration("resnet50", 224, runtime, "fp32"))
+        assert latency is not None
+        if latency.p50.provenance is not Provenance.ESTIMATED:
+            continue
+        assert latency.p50.low is not None
+        assert latency.p50.high is not None
+        assert latency.p50.low <= known <= latency.p50.high
