@@ -1,0 +1,75 @@
+"""What is measured: one configuration each, as it travels to a worker process and back."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from selector.backbones.depth import FreezeDepth
+from selector.evidence.record import FreezePoint
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceJob:
+    """Inference of one backbone on one runtime."""
+
+    backbone: str
+    runtime: str
+    precision: str
+    resolution: int
+    threads: int
+    batch_size: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.backbone} · {self.runtime} {self.precision} · {self.resolution} px · {self.threads} threads"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """Training steps of one backbone at one freeze depth, in torch eager."""
+
+    backbone: str
+    freeze: FreezePoint
+    precision: str
+    resolution: int
+    threads: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone} · training, {self.freeze.name} frozen · {self.resolution} px · {self.threads} threads"
+
+    @property
+    def depth(self) -> FreezeDepth:
+        """The freeze depth as it was written."""
+        return FreezeDepth(self.freeze.name)
+
+
+Job = InferenceJob | TrainingJob
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """A job as a worker reads it."""
+    kind = "training" if isinstance(job, TrainingJob) else "inference"
+    return {"kind": kind, **asdict(job)}
+
+
+def job_from_json(data: dict[str, Any]) -> Job:
+    """The reverse of `job_to_json`."""
+    rest = {k: v for k, v in data.items() if k != "kind"}
+    if data["kind"] == "training":
+        return TrainingJob(**{**rest, "freeze": FreezePoint(**rest["freeze"])})
+    return InferenceJob(**rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A configuration that gave no figure.
+
+    `outcome`: crashed | hung | out-of-memory | killed | failed | unavailable. `detail` is for people.
+    """
+
+    job: Job
+    outcome: str
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's {what, outcome, detail}, with the job's fields beside it."""
+        return {"what": str(self.job), "outcome": self.outcome, "detail": self.detail, "job": job_to_json(self.job)}

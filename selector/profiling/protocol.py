@@ -1,0 +1,240 @@
+"""The measuring protocol: when a configuration is warm, when its figure is good enough, and what the figure is.
+
+Pure arithmetic on samples; it runs no model and reads no clock. A `Tracker` is fed windows of samples (milliseconds)
+and says how many it wants next and when it has enough:
+
+1. *Warm-up* until the last three windows each lie within 10 % of their mean, with a cap. Those three windows are the
+   first of the steady state.
+2. *Steady state* until the confidence interval of the median is narrow enough, the two halves of the run agree, and
+   there are enough samples for a bound on the 90th percentile where those are cheap; or until the deadline.
+
+A figure that never settled is kept and marked `stable=False`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil, comb, exp, lgamma, log
+
+import numpy as np
+
+PROTOCOL_VERSION = "1"
+"""Figures of different versions are not compared. Raise it with any change that moves a figure."""
+
+P90_SAMPLES = 64
+"""Fewest samples that bound a 90th percentile at 99 % confidence with one sample beyond the bound (MLPerf's early
+stopping, inference rules: 64 queries for p90, 662 for p99)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How thorough a measurement is. Times are seconds of timed work of one configuration."""
+
+    window_s: float = 0.1  # a window is about this long …
+    min_window: int = 2  # … and holds at least so many samples
+    warmup_windows: int = 3
+    warmup_tolerance: float = 0.10  # of the mean of the last `warmup_windows` windows
+    warmup_cap_s: float = 10.0
+    min_windows: int = 6  # windows of steady state, spread over the rounds
+    target: float = 0.02  # half width of the median's interval, relative to the median
+    drift: float = 0.05  # the medians of the first and the second half may differ by so much
+    confidence: float = 0.95
+    tail_budget_s: float = 3.0  # samples for the p90 bound are collected where they cost no more than this
+    deadline_s: float = 20.0
+
+
+INFERENCE = Settings()
+TRAINING = Settings(
+    window_s=0.2,
+    min_window=1,
+    warmup_cap_s=8.0,
+    target=0.03,
+    tail_budget_s=0.0,
+    deadline_s=15.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The figure of one configuration, in milliseconds.
+
+    `low` and `high` bound the median at the settings' confidence (order statistics, no distribution assumed).
+    `p90` is an upper bound of the 90th percentile at 99 % confidence; None below 64 samples.
+    `reason` says why it is unstable.
+    """
+
+    p50: float
+    low: float
+    high: float
+    p90: float | None
+    n: int
+    windows: int
+    warmup_samples: int
+    stable: bool
+    reason: str | None
+
+
+def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of the median from order statistics, without assuming a distribution.
+
+    The k-th smallest and k-th largest sample, k the largest with P(Bin(n, ½) < k) ≤ (1 - confidence) / 2 (Conover,
+    Practical Nonparametric Statistics, 3.2). With fewer samples than that needs (6 at 95 %) the interval is the whole
+    range, and narrower than its confidence; `Tracker` never stops on one. Raises ValueError without samples.
+    """
+    if not samples:
+        raise ValueError("a median needs at least one sample")
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    k = max(1, _lower_rank(len(ordered), (1 - confidence) / 2))
+    return float(ordered[k - 1]), float(ordered[len(ordered) - k])
+
+
+@lru_cache(maxsize=4096)
+def _lower_rank(n: int, tail: float) -> int:
+    """Largest k with P(Bin(n, ½) ≤ k - 1) ≤ tail; 0 where even k = 1 is too much."""
+    cumulative, k = 0.0, 0
+    while k < n:
+        cumulative += exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * log(2))
+        if cumulative > tail:
+            return k
+        k += 1
+    return k
+
+
+def p90_bound(samples: Sequence[float]) -> float | None:
+    """Upper bound of the 90th percentile at 99 % confidence; None with fewer than 64 samples.
+
+    The smallest order statistic X(k) with P(Bin(n, 0.9) ≥ k) ≤ 1 %, which is the criterion of MLPerf's early stopping.
+    """
+    n = len(samples)
+    if n < P90_SAMPLES:
+        return None
+    above, k = 0.0, n  # P(Bin(n, 0.9) ≥ k), summed from k = n downwards
+    while k > 0:
+        above += comb(n, k) * 0.1 ** (n - k) * 0.9**k if n < 1000 else _binomial(n, k)
+        if above > 0.01:
+            break
+        k -= 1
+    return float(np.sort(np.asarray(samples, dtype=np.float64))[k])  # k + 1 is the smallest that holds; 0-based k
+
+
+def _binomial(n: int, k: int) -> float:
+    """P(Bin(n, 0.9) = k), in logarithms: the plain product overflows for large n."""
+    return exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(0.9) + (n - k) * log(0.1))
+
+
+def settled(windows: Sequence[float], *, count: int, tolerance: float) -> bool:
+    """Whether the last `count` window means each lie within `tolerance` of their common mean."""
+    if len(windows) < count:
+        return False
+    last = np.asarray(windows[-count:])
+    return bool(np.all(np.abs(last - last.mean()) <= tolerance * last.mean()))
+
+
+@dataclass(slots=True)
+class Tracker:
+    """Follows one configuration through warm-up and steady state. Feed it windows until `finished`."""
+
+    settings: Settings = INFERENCE
+    windows: list[list[float]] = field(default_factory=list)  # milliseconds
+    steady_from: int | None = None  # index of the first steady window; None while warming up
+    warmed: bool = False  # False after the cap was hit
+
+    def add(self, samples: Sequence[float]) -> None:
+        """Take in one window of samples, in milliseconds. Raises ValueError for an empty one."""
+        if not samples:
+            raise ValueError("a window needs at least one sample")
+        self.windows.append(list(samples))
+        if self.steady_from is not None:
+            return
+        s = self.settings
+        # the middle of a window, not its mean: one sample hit by an interrupt must not prolong the warm-up
+        if settled([float(np.median(w)) for w in self.windows], count=s.warmup_windows, tolerance=s.warmup_tolerance):
+            self.warmed = True
+            self.steady_from = len(self.windows) - s.warmup_windows
+        elif self._spent_s(0) >= s.warmup_cap_s:
+            self.steady_from = len(self.windows)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the figure is good enough, or the deadline has passed."""
+        if self.steady_from is None:
+            return False
+        if self._spent_s(0) >= self.settings.deadline_s:
+            return len(self.windows) > self.steady_from
+        return self._doubt() is None and self._tail_done()
+
+    @property
+    def timed_s(self) -> float:
+        """Seconds of all samples so far, warm-up included."""
+        return self._spent_s(0)
+
+    def next_window(self) -> int:
+        """How many samples the next window should hold."""
+        if not self.windows:
+            return self.settings.min_window
+        last = float(np.median(self.windows[-1])) / 1e3
+        return max(self.settings.min_window, min(1024, ceil(self.settings.window_s / max(last, 1e-9))))
+
+    def progress(self) -> float:
+        """Roughly how far along it is, 0 to 1, for a progress bar."""
+        if self.finished:
+            return 1.0
+        s = self.settings
+        by_time = self._spent_s(0) / s.deadline_s
+        by_windows = len(self.windows) / (s.min_windows + s.warmup_windows)
+        return min(0.95, max(by_time, min(by_windows, 0.9)))
+
+    def measurement(self) -> Measurement:
+        """The figure so far. Raises ValueError before the first window of the steady state."""
+        samples = self._steady_samples()
+        if not samples:
+            raise ValueError("nothing measured in the steady state yet")
+        low, high = median_interval(samples, self.settings.confidence)
+        doubt = self._doubt()
+        return Measurement(
+            p50=float(np.median(samples)),
+            low=low,
+            high=high,
+            p90=p90_bound(samples),
+            n=len(samples),
+            windows=len(self.windows) - (self.steady_from or 0),
+            warmup_samples=sum(len(w) for w in self.windows[: self.steady_from]),
+            stable=doubt is None,
+            reason=doubt,
+        )
+
+    def _steady_samples(self) -> list[float]:
+        if self.steady_from is None:
+            return []
+        return [x for w in self.windows[self.steady_from :] for x in w]
+
+    def _spent_s(self, since: int) -> float:
+        return sum(sum(w) for w in self.windows[since:]) / 1e3
+
+    def _doubt(self) -> str | None:
+        """Why the figure is not to be trusted yet; None when it is."""
+        s = self.settings
+        if not self.warmed or self.steady_from is None:
+            return "the warm-up never settled"
+        steady = self.windows[self.steady_from :]
+        if len(steady) < s.min_windows:
+            return f"only {len(steady)} of {s.min_windows} windows"
+        samples = self._steady_samples()
+        if _lower_rank(len(samples), (1 - s.confidence) / 2) < 1:
+            return f"{len(samples)} samples are too few for an interval"
+        median = float(np.median(samples))
+        low, high = median_interval(samples, s.confidence)
+        if max(high - median, median - low) > s.target * median:
+            return f"the median's interval is wider than ±{s.target:.0%}"
+        half = len(steady) // 2
+        first, second = (float(np.median([x for w in part for x in w])) for part in (steady[:half], steady[half:]))
+        if abs(first - second) > s.drift * median:
+            return f"the two halves of the run differ by more than {s.drift:.0%}"
+        return None
+
+    def _tail_done(self) -> bool:
+        """Whether the samples for a p90 bound are there, or too costly to wait for."""
+        samples = self._steady_samples()
+        if len(samples) >= P90_SAMPLES:
+            return True
+        return float(np.median(samples)) / 1e3 * P90_SAMPLES > self.settings.tail_budget_s

@@ -1,0 +1,147 @@
+"""What workers hand back, and the records that it becomes."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from selector.evidence.record import Conditions, Provenance, Record
+from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.models import WEIGHTS_NOTE
+from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
+
+HARDWARE = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class ColdResult:
+    """A model's first moments, alone in its process. Libraries are imported and the file is in the page cache."""
+
+    load_ms: float
+    first_inference_ms: float
+    memory_rss_peak_bytes: int  # of the whole process: libraries, model, load and first inferences
+    artifact_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training step costs at a freeze depth."""
+
+    measurement: Measurement
+    timed_s: float
+    params_trainable: int
+    memory_rss_peak_bytes: int  # of the whole process: libraries, model, gradients, optimiser, activations
+
+
+Result = ColdResult | TrainingResult | Measurement
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """A result as it travels through a pipe."""
+    return asdict(result)
+
+
+def training_from_json(data: dict[str, Any]) -> TrainingResult:
+    """The reverse of `to_json` for a TrainingResult."""
+    return TrainingResult(**{**data, "measurement": Measurement(**data["measurement"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Scribe:
+    """Turns results into records. Holds what all records of a session share."""
+
+    fingerprint: str
+
+    def records(self, job: Job, version: str, result: Result) -> list[Record]:
+        """One record per figure of `result`; `version` is that of the runtime's library."""
+        if isinstance(result, TrainingResult):
+            assert isinstance(job, TrainingJob)
+            return self._training(job, version, result)
+        assert isinstance(job, InferenceJob)
+        return (
+            self._cold(job, version, result) if isinstance(result, ColdResult) else self._steady(job, version, result)
+        )
+
+    def _cold(self, job: InferenceJob, version: str, cold: ColdResult) -> list[Record]:
+        note = "first in its process; libraries imported, file in the page cache"
+        return [
+            self._record(job, version, "load_ms", cold.load_ms, note, n=1),
+            self._record(job, version, "first_inference_ms", cold.first_inference_ms, note, n=1),
+            self._record(
+                job,
+                version,
+                "memory_rss_peak_bytes",
+                cold.memory_rss_peak_bytes,
+                "peak of the whole process: libraries, load and first inferences",
+                n=1,
+            ),
+            self._record(job, version, "artifact_bytes", cold.artifact_bytes, "size of the file that is loaded"),
+        ]
+
+    def _steady(self, job: InferenceJob, version: str, figure: Measurement) -> list[Record]:
+        note = (
+            f"{_windows(figure)}, interleaved with other backbones; 95 % interval of the median from order statistics"
+        )
+        rest = {"n": figure.n, "stable": figure.stable}
+        records = [
+            self._record(job, version, "latency_ms_p50", figure.p50, note, low=figure.low, high=figure.high, **rest)
+        ]
+        if figure.p90 is not None:
+            note = f"{_windows(figure)}; upper bound at 99 % confidence from order statistics"
+            records.append(self._record(job, version, "latency_ms_p90", figure.p90, note, **rest))
+        return records
+
+    def _training(self, job: TrainingJob, version: str, result: TrainingResult) -> list[Record]:
+        figure = result.measurement
+        note = f"{_windows(figure)}; forward, backward and AdamW's update on one batch of noise"
+        return [
+            self._record(
+                job,
+                version,
+                "train_step_ms",
+                figure.p50,
+                note,
+                low=figure.low,
+                high=figure.high,
+                n=figure.n,
+                stable=figure.stable,
+            ),
+            self._record(
+                job,
+                version,
+                "train_memory_rss_peak_bytes",
+                result.memory_rss_peak_bytes,
+                "peak of the whole process: libraries, model, gradients, optimiser, activations",
+                n=1,
+            ),
+            self._record(job, version, "params_trainable", result.params_trainable, "counted on the frozen model"),
+        ]
+
+    def _record(self, job: Job, version: str, metric: str, value: float, note: str, **rest: Any) -> Record:
+        return Record.of(
+            metric,
+            value,
+            _conditions(job, version),
+            provenance=Provenance.MEASURED,
+            source=f"selector profile, protocol {PROTOCOL_VERSION}: {note}; {WEIGHTS_NOTE}",
+            fingerprint=self.fingerprint,
+            protocol=PROTOCOL_VERSION,
+            **rest,
+        )
+
+
+def _conditions(job: Job, version: str) -> Conditions:
+    return Conditions(
+        backbone=job.backbone,
+        hardware=HARDWARE,
+        runtime="torch-eager" if isinstance(job, TrainingJob) else job.runtime,
+        runtime_version=version,
+        precision=job.precision,
+        resolution=job.resolution,
+        batch_size=job.batch_size,
+        threads=job.threads,
+        freeze=job.freeze if isinstance(job, TrainingJob) else None,
+    )
+
+
+def _windows(figure: Measurement) -> str:
+    unstable = "" if figure.stable else f" (unstable: {figure.reason})"
+    return f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up{unstable}"

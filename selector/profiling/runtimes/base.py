@@ -1,0 +1,108 @@
+"""What a runtime is: it executes a backbone's inference, and one file here holds one of them.
+
+A new runtime is a subclass of `Runtime` in its own file, a line in `runtimes.RUNTIMES`, and a test class that inherits
+`RuntimeConformance`. Importing the file must not import the runtime's library: `prepare_process` does, in the worker
+process alone.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.hardware.machine import Machine
+
+Batch = NDArray[np.float32]  # [n, c, h, w]
+Logits = NDArray[np.float32]  # [n, classes]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a runtime can be used on a machine; where not, `why` says so and what to install."""
+
+    usable: bool
+    why: str | None = None
+    precisions: tuple[str, ...] = ()  # those that can be used on the machine
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a runtime loads: one file, and what it holds."""
+
+    backbone: str  # a timm model id
+    classes: int
+    resolution: int
+    path: Path
+
+
+class Runtime(ABC):
+    """Executes a backbone's inference. A context manager: entering loads or builds, leaving frees.
+
+    One instance holds one model in one precision. `threads` is what the worker process was started for.
+    """
+
+    name: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]]
+    distribution: ClassVar[str]  # the installed distribution whose version is the runtime's
+    loads: ClassVar[Literal["weights", "onnx"]]  # which file: a safetensors state dict or an ONNX graph
+
+    def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:
+        self.model = model
+        self.precision = precision
+        self.threads = threads
+
+    @classmethod
+    def availability(cls, machine: Machine) -> Availability:
+        """Whether it can be used on `machine`. Imports nothing: looks for the distribution."""
+        del machine  # the default needs a library only; runtimes that need hardware look at it
+        return installed(cls.distribution, cls.precisions)
+
+    @classmethod
+    def version(cls) -> str:
+        """The version of its library, as figures record it."""
+        return metadata.version(cls.distribution)
+
+    @classmethod
+    @abstractmethod
+    def prepare_process(cls, threads: int) -> None:
+        """Import the library and set its threads. Called once in a worker process, before any model is loaded."""
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def run(self, batch: Batch) -> Logits:
+        """Logits of a batch, [n, c, h, w] float32 → [n, classes] float32. Raises ValueError for another shape."""
+
+    def bind(self, batch: Batch) -> Callable[[], object]:
+        """A call that runs one inference on `batch`, already where it has to be, and returns when the result is there.
+
+        This is what is timed. On a CPU it is `run`; a runtime of another device leaves out the copies and
+        synchronises.
+        """
+        return lambda: self.run(batch)
+
+    def check(self, batch: Batch) -> None:
+        """Refuse what is not [n ≥ 1, 3, resolution, resolution]. Raises ValueError."""
+        side = self.model.resolution
+        if batch.ndim != 4 or batch.shape[0] < 1 or batch.shape[1:] != (3, side, side):
+            raise ValueError(f"{self.name} holds a model for [n, 3, {side}, {side}]; got {list(batch.shape)}")
+
+
+def installed(distribution: str, precisions: tuple[str, ...], *, install: str | None = None) -> Availability:
+    """Usable where the distribution is installed, with `pip install` advice where it is not."""
+    if find_spec(distribution.replace("-", "_")) is None:
+        return Availability(False, f"{distribution} is not installed; `pip install {install or distribution}`")
+    return Availability(True, precisions=precisions)

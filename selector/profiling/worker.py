@@ -1,0 +1,256 @@
+"""The worker process: `python -m selector.profiling.worker`, started by `workers.run_worker` and by nobody else.
+
+It reads one line of JSON that says what to do, and answers with one line per event. After each event it waits for a
+line from the parent: so what is finished is stored before the next thing starts, and the parent sleeps while anything
+is timed. Libraries may print what they like: their stdout is turned to stderr.
+"""
+
+import gc
+import json
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.profiling import forks, runtimes
+from selector.profiling.jobs import InferenceJob, TrainingJob, job_from_json
+from selector.profiling.memory import mapped_library_pages, peak_rss_of_fork
+from selector.profiling.protocol import Settings, Tracker
+from selector.profiling.results import ColdResult, to_json
+from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
+
+
+class Channel:
+    """Events to the parent, one line each, each answered by a line."""
+
+    def __init__(self) -> None:
+        self._answers = os.fdopen(os.dup(0), "r")
+        self._events = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)  # a library's prints must not end up among the events
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def task(self) -> dict[str, Any]:
+        """The line that says what to do."""
+        task: dict[str, Any] = json.loads(self._answers.readline())
+        return task
+
+    def tell(self, event: str, **data: Any) -> None:
+        """Send an event and wait until the parent has dealt with it. Ends the process where the parent is gone."""
+        self.announce(event, **data)
+        if not self._answers.readline():
+            os._exit(1)
+
+    def announce(self, event: str, **data: Any) -> None:
+        """Send an event that needs no answer."""
+        self._events.write(json.dumps({"event": event, **data}) + "\n")
+        self._events.flush()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One loaded model among those that are timed in turn."""
+
+    id: int
+    step: Callable[[], object]
+    close: Callable[[], None]
+    tracker: Tracker
+
+
+def main() -> None:
+    """Do the task and say when it is done."""
+    forks.die_with_parent()
+    channel = Channel()
+    task = channel.task()
+    {"export": export, "inference": inference, "training": training}[task["kind"]](channel, task)
+    channel.tell("done")
+
+
+def export(channel: Channel, task: dict[str, Any]) -> None:
+    """Make the files of all recipes that are not there yet, each in a fork."""
+    import timm  # noqa: F401 - imported once, before the forks
+    import torch.onnx
+
+    from selector.profiling.runtimes.export import Recipe, make
+
+    torch.set_num_threads(task["threads"])
+    for item in task["items"]:
+        wanted = Recipe(**item["recipe"])
+
+        def work(wanted: Recipe = wanted) -> dict[str, Any]:
+            make(wanted)
+            return {}
+
+        _in_fork(channel, item["id"], "exported", work, task["patience_s"])
+
+
+def training(channel: Channel, task: dict[str, Any]) -> None:
+    """Measure training steps, each configuration in a fork."""
+    import timm  # noqa: F401 - imported once, before the forks
+    import torch
+
+    from selector.profiling.training import measure_training
+
+    torch.set_num_threads(task["threads"])
+    settings = Settings(**task["settings"])
+    libraries = mapped_library_pages()
+    for item in task["items"]:
+        job = job_from_json(item["job"])
+        assert isinstance(job, TrainingJob)
+
+        def work(job: TrainingJob = job) -> dict[str, Any]:
+            return to_json(measure_training(job, settings, libraries))
+
+        _in_fork(channel, item["id"], "trained", work, task["patience_s"])
+
+
+def inference(channel: Channel, task: dict[str, Any]) -> None:
+    """Measure each model's first moments in a fork, then all models in turns in this process."""
+    runtime = runtimes.load(task["runtime"])
+    runtime.prepare_process(task["threads"])
+    settings = Settings(**task["settings"])
+    libraries = mapped_library_pages()
+    with ExitStack() as stack:
+        entries = []
+        for item in task["items"]:
+            job = job_from_json(item["job"])
+            assert isinstance(job, InferenceJob)
+            file = ModelFile(**{**item["file"], "path": Path(item["file"]["path"])})
+
+            def work(job: InferenceJob = job, file: ModelFile = file) -> dict[str, Any]:
+                return to_json(measure_cold(runtime, job, file, libraries))
+
+            if item["cold"] and not _in_fork(channel, item["id"], "cold", work, task["patience_s"]):
+                continue
+            entries.append((item["id"], job, file))
+        loaded = [entry for at in entries if (entry := _load(channel, stack, runtime, at, settings))]
+        take_turns(channel, loaded)
+
+
+def measure_cold(
+    runtime: type[Runtime], job: InferenceJob, file: ModelFile, libraries: NDArray[np.int64]
+) -> ColdResult:
+    """Load a model that nobody has loaded in this process, and run it for the first time.
+
+    `libraries` are the pages that the process which imported the runtime holds: they belong to the peak.
+    """
+    size = _read_through(file.path)
+    start = perf_counter_ns()
+    with runtime(file, precision=job.precision, threads=job.threads) as loaded:
+        after_load = perf_counter_ns()
+        step = loaded.bind(noise(job))
+        before = perf_counter_ns()
+        step()
+        after = perf_counter_ns()
+        step()  # some runtimes settle their buffers at the second call
+        peak = peak_rss_of_fork(libraries)
+    return ColdResult((after_load - start) / 1e6, (after - before) / 1e6, peak, size)
+
+
+def take_turns(channel: Channel, entries: list[Entry]) -> None:
+    """Time all models window by window in turns, each until its figure is good enough.
+
+    In turns, so that a spell of noise on the machine falls on all and not on one, and each is seen at several times.
+    """
+    active = list(entries)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection inside a window is Python's, not the model's
+    while active:
+        for entry in list(active):
+            channel.announce("turn", id=entry.id)
+            try:
+                entry.tracker.add(
+                    take_window(
+                        entry.step,
+                        entry.tracker.next_window(),
+                        at_least=entry.tracker.settings.min_window,
+                        limit_s=4 * entry.tracker.settings.window_s,
+                    )
+                )
+            except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
+                outcome, detail = forks.classify_error(error)
+                channel.tell("failed", id=entry.id, outcome=outcome, detail=detail)
+                active.remove(entry)
+                entry.close()
+                continue
+            if entry.tracker.finished:
+                timed_s = entry.tracker.timed_s
+                channel.tell("measured", id=entry.id, result=to_json(entry.tracker.measurement()), timed_s=timed_s)
+                active.remove(entry)
+                entry.close()
+            else:
+                channel.tell("window", id=entry.id, progress=entry.tracker.progress())
+
+
+def take_window(step: Callable[[], object], samples: int, *, at_least: int, limit_s: float) -> list[float]:
+    """Milliseconds of each of `samples` calls, after one uncounted: the caches hold another model's weights.
+
+    Once `limit_s` seconds have passed it stops at `at_least`, so that a sudden slowness does not stretch the window.
+    """
+    step()
+    times: list[int] = []
+    end = perf_counter_ns() + int(limit_s * 1e9)
+    while len(times) < samples:
+        start = perf_counter_ns()
+        step()
+        now = perf_counter_ns()
+        times.append(now - start)
+        if now > end and len(times) >= at_least:
+            break
+    return [t / 1e6 for t in times]
+
+
+def noise(job: InferenceJob) -> Batch:
+    """A batch of seeded noise in the job's shape, [batch_size, 3, resolution, resolution]."""
+    shape = (job.batch_size, 3, job.resolution, job.resolution)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _load(
+    channel: Channel,
+    stack: ExitStack,
+    runtime: type[Runtime],
+    at: tuple[int, InferenceJob, ModelFile],
+    settings: Settings,
+) -> Entry | None:
+    """Load one model for the turns; None where it fails, which the parent is told."""
+    id_, job, file = at
+    channel.announce("turn", id=id_)
+    own = stack.enter_context(ExitStack())
+    try:
+        loaded = own.enter_context(runtime(file, precision=job.precision, threads=job.threads))
+        return Entry(id_, loaded.bind(noise(job)), own.close, Tracker(settings))
+    except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
+        outcome, detail = forks.classify_error(error)
+        channel.tell("failed", id=id_, outcome=outcome, detail=detail)
+        return None
+
+
+def _in_fork(channel: Channel, id_: int, event: str, work: Callable[[], dict[str, Any]], patience_s: float) -> bool:
+    """Run `work` in a fork and tell the parent its result as `event`, or its failure. Whether it succeeded."""
+    channel.announce("turn", id=id_)
+    outcome = forks.in_fork(work, patience_s=patience_s)
+    if outcome.kind == "done":
+        channel.tell(event, id=id_, result=outcome.result)
+        return True
+    channel.tell("failed", id=id_, outcome=outcome.kind, detail=outcome.detail)
+    return False
+
+
+def _read_through(path: Path) -> int:
+    """Read a file once, so that it is in the page cache for every load alike. Its size in bytes."""
+    size = 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            size += len(part)
+    return size
+
+
+if __name__ == "__main__":
+    main()

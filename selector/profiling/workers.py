@@ -1,0 +1,119 @@
+"""Starting a worker process, hearing its events, and knowing what became of it."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+from selector.profiling.forks import classify_exit, out_of_memory_kills
+
+GRACE_S = 30.0
+"""How much longer than a worker waits for its fork the parent waits for the worker."""
+
+# one variable a library that counts its threads by itself when it is loaded
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class WorkerEnded(Exception):
+    """A worker process that ended, or had to be ended, before its task was done."""
+
+    def __init__(self, outcome: str, detail: str) -> None:
+        self.outcome = outcome
+        self.detail = detail
+        super().__init__(f"{outcome}: {detail}")
+
+
+def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Start a process for `task` and yield its events until it is done.
+
+    `task` holds what `worker.main` reads, among it `threads` and `patience_s`. The worker goes on when the caller asks
+    for the next event, so an event can be stored first. Between events this process sleeps. Leaving the iteration kills
+    the worker; so does the end of this process. Raises WorkerEnded when the worker dies or says nothing for too long.
+    """
+    killed_before = out_of_memory_kills()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "selector.profiling.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(task["threads"]),
+            start_new_session=True,  # Ctrl-C is for this process, which ends the worker itself
+        )
+        try:
+            yield from _events(process, task, errors, killed_before)
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """The worker's environment: its threads are set before any library can count the cores."""
+    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
+
+
+def _events(
+    process: subprocess.Popen[bytes], task: dict[str, Any], errors: IO[bytes], killed_before: int | None
+) -> Iterator[dict[str, Any]]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    lines = _Lines(process.stdout.fileno())
+    try:
+        _send(process.stdin, json.dumps(task))
+        while True:
+            line = lines.read(patience_s=task["patience_s"] + GRACE_S)
+            if line is None:
+                raise WorkerEnded("hung", f"no sign of life for {task['patience_s'] + GRACE_S:.0f} s")
+            if not line:
+                raise _ended(process, errors, killed_before)
+            event = json.loads(line)
+            if event["event"] == "done":
+                return
+            yield event
+            if event["event"] != "turn":  # announced, not told: the worker does not wait
+                _send(process.stdin, "")
+    except BrokenPipeError:
+        raise _ended(process, errors, killed_before) from None
+
+
+def _send(pipe: IO[bytes], line: str) -> None:
+    pipe.write(line.encode() + b"\n")
+    pipe.flush()
+
+
+def _ended(process: subprocess.Popen[bytes], errors: IO[bytes], killed_before: int | None) -> WorkerEnded:
+    code = process.wait()
+    outcome, _, detail = classify_exit(code, killed_before)
+    errors.seek(0)
+    last = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()][-1:]
+    return WorkerEnded(outcome, "; ".join([detail, *last]))
+
+
+class _Lines:
+    """Lines of a pipe, with a limit on the wait for each."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def read(self, *, patience_s: float) -> bytes | None:
+        """The next line without its end; empty at the end of the pipe, None where nothing comes in time."""
+        deadline = time.monotonic() + patience_s
+        while b"\n" not in self._rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                return None
+            part = os.read(self._descriptor, 65536)
+            if not part:
+                return b""
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
