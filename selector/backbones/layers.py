@@ -187,10 +187,7 @@ def side_after(side: int, operation: str, kernel: int, stride: int, padding: int
 @lru_cache(maxsize=1024)
 def network(name: str) -> Network:
     """The network `name` as it stands in the table. Raises UnknownName."""
-    section = _sections().get(name)
-    if section is None:
-        raise UnknownName("network", name, _sections(), listing="selector catalog")
-    head, *lines = section.strip().splitlines()
+    head, *lines = section_text(name).splitlines()
     if head.startswith("alias "):
         return network(head.split()[2])
     _, own_name, resolution, blocks = head.split()
@@ -207,6 +204,14 @@ def network(name: str) -> Network:
         else:
             rows.append(_row(line))
     return Network(own_name, int(resolution), int(blocks), tuple(levels), tuple(rows), tuple(outputs))
+
+
+def section_text(name: str) -> str:
+    """The table's lines for `name`, as they are checked in. Raises UnknownName."""
+    section = _sections().get(name)
+    if section is None:
+        raise UnknownName("network", name, _sections(), listing="selector catalog")
+    return section.strip()
 
 
 @cache  # many layers of a table are alike
