@@ -7,13 +7,14 @@ and by its activation), residual additions off blocks that keep their shape.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selector.backbones.layers import Layer, block_outputs, layers, network
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 
 TERMS: tuple[tuple[str, str], ...] = (
     ("dense", "mac"),  # convolutions over space and channels

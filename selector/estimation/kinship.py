@@ -1,0 +1,84 @@
+"""How much one configuration tells about another, and the settings of the whole estimator.
+
+The settings were chosen by leaving devices out (benchmarks/estimator_leave_one_out.py), never looking at the device
+that is judged.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from selector.estimation.configuration import Configuration
+
+_KINDS = {"gpu": "gpu", "x86-cpu": "x86"}  # boards, phones and Arm servers execute the same kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Factors between 0 and 1 say how much a relative counts that differs in one respect; the rest are log units."""
+
+    other_runtime: float = 0.04
+    other_precision: float = 0.1
+    other_kind: float = 0.25
+    other_threads: float = 0.13
+    rate_spread: float = 1.0  # of one device's rate around its relatives' mean, on top of rate_floor
+    rate_floor: float = 1.2
+    unrelated_spread: float = 0.8  # more where no relative is near
+    level_spread: float = 1.0  # of a device's overall speed around what its specification promises
+    noise: float = 0.045  # of one figure
+    smooth: float = 0.15  # residual that like backbones share
+    length: float = 2.0  # how unlike backbones may be and still share it
+    backbone: float = 0.04  # residual of one backbone at all resolutions
+    subject: float = 0.013  # residual of one backbone at one resolution
+    shared: float = 0.1  # correlation of residuals between any two configurations, and what adds to it:
+    shared_kind: float = 0.03
+    shared_runtime: float = 0.26
+    shared_precision: float = 0.2
+    shared_threads: float = 0.1
+    fit_noise: float = 0.05  # of figures, when a known device's rates are fitted
+    erratic_decay: float = 0.5  # how unlikely a device is, a priori, whose residuals are wider by a factor e
+    same_device: float = 4.0  # how much more a configuration of the very device counts
+    same_device_level: float = 0.5  # level_spread is multiplied by it where the device is known otherwise
+
+    def as_json(self) -> dict[str, float]:
+        """The settings by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Settings":
+        """Settings from their names; unknown names are refused by the constructor."""
+        return cls(**{f.name: float(values[f.name]) for f in fields(cls) if f.name in values})
+
+
+def kernels(configuration: Configuration) -> str:
+    """Devices of one group execute much the same kernels: gpu, x86 or arm."""
+    return _KINDS.get(configuration.kind, "arm")
+
+
+def relatedness(a: Configuration, b: Configuration, settings: Settings) -> float:
+    """How much the rates of one configuration count for those of the other; 1 for relatives in every respect."""
+    weight = 1.0
+    if a.runtime != b.runtime:
+        weight *= settings.other_runtime
+    if a.precision != b.precision:
+        weight *= settings.other_precision
+    if kernels(a) != kernels(b):
+        weight *= settings.other_kind
+    if (a.threads == 1) != (b.threads == 1):
+        weight *= settings.other_threads
+    if a.device == b.device:
+        weight *= settings.same_device
+    return weight
+
+
+def correlation(a: Configuration, b: Configuration, settings: Settings) -> float:
+    """Correlation of the residuals of two configurations; 1 for a configuration with itself."""
+    if a == b:
+        return 1.0
+    same_runtime = a.runtime == b.runtime
+    same_precision = same_runtime and a.precision == b.precision
+    shared = settings.shared
+    shared += settings.shared_kind * (kernels(a) == kernels(b))
+    shared += settings.shared_runtime * same_runtime
+    shared += settings.shared_precision * same_precision
+    shared += settings.shared_threads * (same_precision and (a.threads == 1) == (b.threads == 1))
+    return min(shared, 0.95)

@@ -1,0 +1,130 @@
+"""What the estimator knows of devices that were measured: their fitted rates and residuals, as plain data.
+
+`data/latency.json` is written by `python -m selector.estimation.fit FOLDER` and read here; nothing else is learnt.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from selector.estimation.belief import RatePrior
+from selector.estimation.configuration import Configuration, Subject
+from selector.estimation.features import TERMS, Vector
+from selector.estimation.kinship import Settings, kernels, relatedness
+from selector.estimation.residual import Residuals, SharedResidual
+
+IDENTIFIED = 5.0  # curvature at which figures say as much about a rate as its prior
+DEFAULT_RATE = 1.0  # log slow-down against the specification where no relative says otherwise
+DEFAULT_WEIGHT = 0.05
+KNOWLEDGE = "latency.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """One configuration: log rates [terms], how firmly its figures say them [terms], residuals of its figures."""
+
+    theta: Vector
+    information: Vector
+    residuals: Residuals
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that was fitted."""
+        return self.residuals.configuration
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """All fitted configurations, the settings they were fitted with, and how far intervals are widened.
+
+    `widening` multiplies the standard deviation of log latency: by kernel group, without ("0") and with ("8") figures
+    of the device itself.
+    """
+
+    fitted: tuple[Fitted, ...]
+    settings: Settings
+    widening: Mapping[str, Mapping[str, float]]
+
+    def without(self, device: str) -> "Knowledge":
+        """The same without anything known of `device`."""
+        return replace(self, fitted=tuple(f for f in self.fitted if f.configuration.device != device))
+
+    def prior(self, configuration: Configuration, units: Vector) -> RatePrior:
+        """Rates expected under `configuration`, from its relatives; `units` as its specification promises."""
+        return rate_prior(configuration, units, self.fitted, self.settings)
+
+    def shared(self, configuration: Configuration) -> SharedResidual:
+        """The residual that `configuration` shares with its relatives."""
+        known = [f.residuals for f in self.fitted if f.configuration != configuration]
+        return SharedResidual(configuration, known, self.settings)
+
+    def widening_of(self, configuration: Configuration, figures: int) -> float:
+        """The factor for `figures` figures of the device itself: interpolated between none and eight."""
+        table = self.widening.get(kernels(configuration), {})
+        without, with_eight = table.get("0", 1.0), table.get("8", 1.0)
+        return without + (with_eight - without) * min(figures, 8) / 8
+
+
+def rate_prior(target: Configuration, units: Vector, fitted: Sequence[Fitted], settings: Settings) -> RatePrior:
+    """Mean and covariance of log rates, relatives weighted by relatedness and by how firmly they know each rate."""
+    others = [f for f in fitted if f.configuration != target]
+    weights = np.zeros((0, len(TERMS)))
+    rates = weights
+    if others:
+        related = np.array([relatedness(f.configuration, target, settings) for f in others])
+        firm = np.array([f.information / (f.information + IDENTIFIED) for f in others])
+        weights, rates = related[:, None] * firm, np.array([f.theta for f in others])
+    support = weights.sum(axis=0)
+    mean = ((weights * rates).sum(axis=0) + DEFAULT_WEIGHT * DEFAULT_RATE) / (support + DEFAULT_WEIGHT)
+    variance = settings.rate_floor**2 + settings.rate_spread**2 / (1 + 2 * support)
+    variance = variance + settings.unrelated_spread * settings.rate_spread**2 * np.exp(-2 * support)
+    level = settings.level_spread
+    if any(f.configuration.device == target.device for f in others):
+        level *= settings.same_device_level
+    return RatePrior(units, mean, np.diag(variance) + level**2)
+
+
+@cache
+def shipped() -> Knowledge:
+    """The knowledge that the product ships."""
+    text = (files("selector.estimation") / "data" / KNOWLEDGE).read_text(encoding="utf-8")
+    return from_json(json.loads(text))
+
+
+def as_json(knowledge: Knowledge) -> dict[str, Any]:
+    """Plain data: numbers rounded to what the figures can tell."""
+    return {
+        "schema_version": 1,
+        "terms": [name for name, _ in TERMS],
+        "settings": knowledge.settings.as_json(),
+        "widening": {group: dict(table) for group, table in knowledge.widening.items()},
+        "configurations": [
+            {
+                **asdict(f.configuration),
+                "log_rates": [round(float(v), 4) for v in f.theta],
+                "information": [round(float(v), 3) for v in f.information],
+                "residuals": [
+                    [s.backbone, s.resolution, s.batch_size, round(float(v), 4)]
+                    for s, v in zip(f.residuals.subjects, f.residuals.values, strict=True)
+                ],
+            }
+            for f in knowledge.fitted
+        ],
+    }
+
+
+def from_json(data: Mapping[str, Any]) -> Knowledge:
+    """The inverse of `as_json`."""
+    fitted = []
+    for entry in data["configurations"]:
+        configuration = Configuration(**{name: entry[name] for name in Configuration.__dataclass_fields__})
+        subjects = tuple(Subject(b, r, n) for b, r, n, _ in entry["residuals"])
+        values = np.array([v for *_, v in entry["residuals"]])
+        residuals = Residuals(configuration, subjects, values)
+        fitted.append(Fitted(np.array(entry["log_rates"]), np.array(entry["information"]), residuals))
+    return Knowledge(tuple(fitted), Settings.from_json(data["settings"]), data["widening"])

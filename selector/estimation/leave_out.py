@@ -1,0 +1,112 @@
+"""How good the estimator is on a device that it does not know, and how wide its intervals have to be.
+
+Everything of a device is taken away, the rest is fitted, and each of the device's configurations is predicted twice:
+from the specification alone, and with a few figures at the subjects that `plan` chooses.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from selector.estimation.belief import Belief
+from selector.estimation.configuration import Configuration, Series, Subject
+from selector.estimation.features import Vector
+from selector.estimation.fit import fit
+from selector.estimation.intervals import NORMAL_80
+from selector.estimation.kinship import Settings, kernels
+from selector.estimation.knowledge import Knowledge
+from selector.estimation.plan import most_informative
+
+CALIBRATION = 8  # figures of the device that are given
+JUDGED = 16  # figures below which a configuration is not judged
+PRIOR_DEVICES = 2.0  # a group's widening is drawn towards that of all groups as by so many devices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Predictions for figures that were left out: their logs, and means and standard deviations [n] of the logs."""
+
+    configuration: Configuration
+    given: tuple[Subject, ...]
+    subjects: tuple[Subject, ...]
+    logs: Vector
+    means: Vector
+    deviations: Vector
+
+    @property
+    def relative_errors(self) -> Vector:
+        """|predicted − true| / true."""
+        errors: Vector = np.abs(np.exp(self.means - self.logs) - 1)
+        return errors
+
+    @property
+    def standardised(self) -> Vector:
+        """Errors in standard deviations."""
+        z: Vector = (self.logs - self.means) / self.deviations
+        return z
+
+
+def leave_devices_out(
+    series: Sequence[Series],
+    units: Mapping[Configuration, Vector],
+    settings: Settings,
+    *,
+    given: int = CALIBRATION,
+    done: Callable[[str], None] = lambda device: None,
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Predictions without any figure, and with `given` ones, of every configuration with at least JUDGED figures."""
+    without, calibrated = [], []
+    for device in dict.fromkeys(s.configuration.device for s in series):
+        judged = [s for s in series if s.configuration.device == device and len(s.subjects) >= JUDGED]
+        if not judged:
+            continue
+        others = [s for s in series if s.configuration.device != device]
+        knowledge = Knowledge(fit(others, units, settings), settings, {})
+        for s in judged:
+            zero, eight = predict_left_out(s, units[s.configuration], knowledge, given)
+            without.append(zero)
+            calibrated.append(eight)
+        done(device)
+    return without, calibrated
+
+
+def predict_left_out(series: Series, units: Vector, knowledge: Knowledge, given: int) -> tuple[Prediction, Prediction]:
+    """Predictions of a series that `knowledge` does not hold: all of it blindly, then what is left of `given`."""
+    c, subjects, logs = series.configuration, series.subjects, series.logs
+    prior, shared, settings = knowledge.prior(c, units), knowledge.shared(c), knowledge.settings
+    blind = Belief(prior, shared, settings)
+    zero = Prediction(c, (), subjects, logs, *blind.predict(subjects))
+    chosen = most_informative(*blind.covariance(subjects), given)
+    left = [i for i in range(len(subjects)) if i not in set(chosen)]
+    told = tuple(subjects[i] for i in chosen)
+    asked = tuple(subjects[i] for i in left)
+    informed = Belief(prior, shared, settings, told, logs[chosen])
+    return zero, Prediction(c, told, asked, logs[left], *informed.predict(asked))
+
+
+def widening(without: Sequence[Prediction], calibrated: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """Factors on the standard deviation under which 80 % intervals hold 80 % of what was left out, by kernel group.
+
+    Every configuration counts alike, however many figures it has. A group of few devices is drawn towards all.
+    """
+    table: dict[str, dict[str, float]] = defaultdict(dict)
+    for label, predictions in (("0", without), (str(CALIBRATION), calibrated)):
+        everyone = _factor(predictions)
+        for group in ("gpu", "x86", "arm"):
+            own = [p for p in predictions if kernels(p.configuration) == group]
+            devices = len({p.configuration.device for p in own})
+            pull = PRIOR_DEVICES / (devices + PRIOR_DEVICES)
+            factor = (_factor(own) ** (1 - pull)) * everyone**pull if own else everyone
+            table[group][label] = round(float(factor), 3)
+    return dict(table)
+
+
+def _factor(predictions: Sequence[Prediction]) -> float:
+    """The weighted 80 % quantile of |z|, over that of a normal distribution."""
+    z = np.concatenate([np.abs(p.standardised) for p in predictions])
+    weights = np.concatenate([np.full(len(p.subjects), 1 / len(p.subjects)) for p in predictions])
+    order = np.argsort(z, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(z[order][np.searchsorted(reached, 0.8)]) / NORMAL_80
