@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from selector.cli import catalog, evidence, hardware, recommend
+from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, profile, recommend
 from selector.cli.options import Debug
 from selector.errors import SelectorError
 
@@ -27,7 +27,12 @@ def root(debug: Debug = False) -> None:
 
 app.command()(recommend.recommend)
 app.command()(catalog.catalog)
+app.command()(estimate.estimate)
+app.command()(profile.profile)
 app.add_typer(evidence.app, name="evidence")
+hardware.app.command("calibrate")(hardware_calibrate.calibrate)
+hardware.app.command("plan")(hardware_calibrate.plan)
+hardware.app.command("import-evidence")(hardware_calibrate.import_evidence)
 app.add_typer(hardware.app, name="hardware")
 
 

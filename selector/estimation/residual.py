@@ -37,7 +37,8 @@ def kernel(a: Sequence[Subject], b: Sequence[Subject], settings: Settings) -> Ve
     same_backbone = na[:, None] == nb[None]
     same_subject = same_backbone & (ra[:, None] == rb[None])
     covariance: Vector = settings.smooth**2 * np.exp(-distance / (2 * settings.length**2))
-    return covariance + settings.backbone**2 * same_backbone + settings.subject**2 * same_subject
+    covariance = covariance + settings.backbone**2 * same_backbone + settings.subject**2 * same_subject
+    return covariance
 
 
 class SharedResidual:

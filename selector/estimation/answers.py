@@ -1,0 +1,93 @@
+"""Latency of many backbones on one device: the figure that exists, and the estimate where there is none."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from selector.backbones.layers import network
+from selector.errors import InvalidInput
+from selector.estimation.estimator import latency_estimator
+from selector.estimation.latency import LatencyQuery
+from selector.evidence.choice import choose
+from selector.evidence.metrics import LATENCY_P50
+from selector.evidence.record import Conditions, Figure, Provenance, Record
+from selector.hardware.profiles import HardwareProfile
+
+
+def estimates(
+    profile: HardwareProfile,
+    backbones: Sequence[str],
+    measured: Sequence[Record] = (),
+    *,
+    runtimes: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    resolution: int | None = None,
+    batch_size: int = 1,
+) -> tuple[list[Record], list[str]]:
+    """One record for each backbone, runtime and precision, and a sentence for each of which nothing can be said.
+
+    `runtimes` and `precisions` narrow what the profile offers, or name what it does not list; empty: all it offers.
+    `resolution` None: the backbone's own. Raises InvalidInput where the profile offers nothing that was asked for.
+    """
+    estimator = latency_estimator(profile, measured)
+    known = _known(profile, measured)
+    records, silent = [], []
+    for runtime, precision in _offers(profile, runtimes, precisions):
+        for name in backbones:
+            side = resolution or network(name).resolution
+            found = choose(known.get((name, side, runtime, precision, batch_size), []))
+            if found is not None:
+                records.append(found.record)
+                continue
+            figure = estimator.estimate(LatencyQuery(name, side, runtime, precision, batch_size))
+            if figure is None:
+                silent.append(
+                    f"nothing can be said of {name} at {side} px with {runtime} {precision} on {profile.name}"
+                )
+                continue
+            conditions = Conditions(
+                name, profile.name, runtime, None, precision, resolution=side, batch_size=batch_size
+            )
+            records.append(Record(conditions, figure))
+    return records, silent
+
+
+def _offers(profile: HardwareProfile, runtimes: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
+    offered = {offer.name: offer.precisions for offer in profile.runtimes}
+    pairs = []
+    for runtime in runtimes or offered:
+        for precision in precisions or offered.get(runtime, ("fp32",)):
+            if runtimes or precision in offered[runtime]:
+                pairs.append((runtime, precision))
+    if not pairs:
+        listed = "; ".join(f"{name} ({', '.join(p)})" for name, p in offered.items())
+        raise InvalidInput(f"{profile.name} offers no {', '.join(precisions)}; it offers {listed or 'no runtime'}")
+    return pairs
+
+
+def _known(
+    profile: HardwareProfile, measured: Sequence[Record]
+) -> dict[tuple[str, int | None, str | None, str | None, int], list[Record]]:
+    """Measured and published p50 figures by what they are about."""
+    published = [
+        Record(
+            Conditions(
+                p.backbone,
+                profile.name,
+                p.runtime,
+                p.runtime_version,
+                p.precision,
+                p.resolution,
+                p.batch_size,
+                p.threads,
+            ),
+            Figure(LATENCY_P50, p.value, None, None, Provenance.PUBLISHED, p.source),
+        )
+        for p in profile.published
+        if p.metric == LATENCY_P50.name
+    ]
+    table = defaultdict(list)
+    for r in [*published, *measured]:
+        c = r.conditions
+        if r.figure.metric == LATENCY_P50 and r.figure.provenance is not Provenance.ESTIMATED:
+            table[c.backbone, c.resolution, c.runtime, c.precision, c.batch_size or 1].append(r)
+    return table
