@@ -11,6 +11,7 @@ same answer.
 
 import shlex
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def compare(
     )
 
 
+@cache
 def training_macs(backbone: str, frozen_blocks: int, resolution: int) -> float:
     """Multiply-accumulates of forward and backward for one image with so many leading blocks frozen."""
     return float(cost.cost(backbone, FreezeDepth(str(frozen_blocks)), resolution=resolution).macs_training)

@@ -11,7 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -142,13 +142,13 @@ class _Scale:
         self._y = np.log([a.milliseconds for a in anchors])
         self._backbones = np.array([a.backbone for a in anchors])
         self._left_out = len(set(self._backbones.tolist()))
-        self._share, self._elasticity, self._spread = self._calibrate()
 
     def at(self, asked: Features) -> _Scaled:
         x = _point(asked)
         everyone = np.ones(len(self._anchors), dtype=bool)
-        value, nearest = self._predict(x, asked.depthwise, everyone, self._share, self._elasticity)
-        spread = self._spread
+        share, elasticity, spread = self._calibration
+        near = self._nearest(x, asked.depthwise, everyone)
+        value, nearest = float(self._scaled(near, share, elasticity)), near.positions
         calibrated = self._left_out >= CALIBRATION_MINIMUM
         if not (self._depthwise == asked.depthwise).any():
             # ratios of MACs or of activations do not carry between the kinds; their separate prices do, roughly
@@ -181,38 +181,50 @@ class _Scale:
                 prices[list(used)] = fitted
         return float(np.log(np.append(np.exp(x), 1.0) @ prices))
 
-    def _calibrate(self) -> tuple[float, float, float]:
-        """The share and elasticity with the smallest left-out error, and the 80 % quantile of that error."""
+    @cached_property
+    def _calibration(self) -> tuple[float, float, float]:
+        """Share and elasticity with the smallest error on left-out backbones, and the 80 % quantile of that error."""
         if self._left_out < CALIBRATION_MINIMUM:
             return 0.5, 1.0, float(np.log(assumption("few_anchors_factor")))
+        # every figure of a backbone is left out with it: its other resolutions would give it away
+        without = [
+            self._nearest(x, depthwise, self._backbones != backbone)
+            for x, depthwise, backbone in zip(self._x, self._depthwise, self._backbones, strict=True)
+        ]
         best = (np.inf, 0.5, 1.0)
+        errors = np.empty(0)
         for share, elasticity in product(SHARES, ELASTICITIES):
-            best = min(best, (float(np.mean(self._errors(share, elasticity))), share, elasticity))
-        _, share, elasticity = best
-        errors = self._errors(share, elasticity)
+            found = np.abs(np.array([self._scaled(near, share, elasticity) for near in without]) - self._y)
+            if found.mean() < best[0]:
+                best, errors = (float(found.mean()), share, elasticity), found
         # the rank that covers 80 % of a new backbone too: with few backbones the largest error
         level = min(1.0, 0.8 * (self._left_out + 1) / self._left_out)
-        return share, elasticity, max(float(np.quantile(errors, level)), assumption("least_spread"))
+        return best[1], best[2], max(float(np.quantile(errors, level)), assumption("least_spread"))
 
-    def _errors(self, share: float, elasticity: float) -> NDArray[np.float64]:
-        """|log predicted − log known| of each figure, with every figure of its backbone left out."""
-        return np.array(
-            [
-                abs(self._predict(x, depthwise, self._backbones != backbone, share, elasticity)[0] - y)
-                for x, depthwise, backbone, y in zip(self._x, self._depthwise, self._backbones, self._y, strict=True)
-            ]
-        )
-
-    def _predict(
-        self, x: NDArray[np.float64], depthwise: bool, among: NDArray[np.bool_], share: float, elasticity: float
-    ) -> tuple[float, NDArray[np.intp]]:
-        """Log time at `x` from the nearest anchors `among` which to look, and which those were, nearest first."""
+    def _nearest(self, x: NDArray[np.float64], depthwise: bool, among: NDArray[np.bool_]) -> "_Near":
+        """The nearest anchors `among` which to look, nearest first."""
         distance = np.abs(self._x - x).mean(axis=1) + OTHER_KIND_DISTANCE * (self._depthwise != depthwise)
         candidates = np.flatnonzero(among)
-        nearest = candidates[np.argsort(distance[candidates], kind="stable")[:NEAREST]]
-        work = (x - self._x[nearest]) @ np.array([share, 1 - share])
-        weight = 1 / (0.05 + distance[nearest]) ** 2
-        return float(np.average(self._y[nearest] + elasticity * work, weights=weight)), nearest
+        positions = candidates[np.argsort(distance[candidates], kind="stable")[:NEAREST]]
+        weight = 1 / (0.05 + distance[positions]) ** 2
+        weight /= weight.sum()
+        away = weight @ (x - self._x[positions])
+        return _Near(positions, float(weight @ self._y[positions]), float(away[0]), float(away[1]))
+
+    @staticmethod
+    def _scaled(near: "_Near", share: float, elasticity: float) -> float:
+        """Log time: the anchors' weighted, plus what lies between them and the asked one in MACs and activations."""
+        return near.log_time + elasticity * (share * near.macs + (1 - share) * near.activations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Nearest anchors, their weighted log time, and how much more log work is asked for, weighted alike."""
+
+    positions: NDArray[np.intp]
+    log_time: float
+    macs: float
+    activations: float
 
 
 def _point(features: Features) -> NDArray[np.float64]:

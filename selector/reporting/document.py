@@ -65,9 +65,15 @@ def document(answer: Answer, language: str = "en", *, report: str | None = None)
 
 
 def write(answer: Answer, language: str = "en", *, report: str | None = None) -> str:
-    """The document as JSON text. Numbers that JSON cannot hold are refused, never written as NaN."""
+    """The document as JSON text, a line for each of its keys. Raises ValueError for numbers that JSON cannot hold."""
     made = document(answer, language, report=report)
-    return json.dumps(made, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    lines = (f"{json.dumps(key)}: {_line(value)}" for key, value in made.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    # without `indent`: only so does Python encode quickly, and candidates are many
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _request(answer: Answer) -> dict[str, Any]:
