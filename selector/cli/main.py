@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, profile, recommend
+from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, probe, profile, recommend
 from selector.cli.options import Debug
 from selector.errors import SelectorError
 
@@ -34,6 +34,7 @@ hardware.app.command("calibrate")(hardware_calibrate.calibrate)
 hardware.app.command("plan")(hardware_calibrate.plan)
 hardware.app.command("import-evidence")(hardware_calibrate.import_evidence)
 app.add_typer(hardware.app, name="hardware")
+app.add_typer(probe.app, name="probe")
 
 
 def main() -> None:
