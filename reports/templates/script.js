@@ -17,30 +17,30 @@
   // ---- tables -------------------------------------------------------------------------------------------------
   const FEASIBLE = 1, PARETO = 2, TIED = 4, RECOMMENDED = 8, REPRESENTATIVE = 16; // as in candidates_table.py
   const FIGURES = ["accuracy", "latency", "artifact", "memory", "train_seconds"];
+  const DETAILS = [...FIGURES, "latency_p90"];
   const DOWNWARD = new Set(["accuracy", "odds"]); // more is better: the first click shows the best on top
 
-  const unpack = (packed) => {
-    const texts = packed.texts, family = packed.families;
-    const figures = packed.figures.map(([value, text, interval, provenance, source]) => ({
-      value, text, interval, provenance, source: texts[source],
-    }));
-    return packed.rows.map(([rank, backbone, fam, freeze, frozen, total, runtime, precision, resolution, params, macs, figs,
-      odds, oddsText, regret, flags, violations, conflicts]) => {
-      const row = {
-        rank, backbone: texts[backbone], family: family[fam], freeze: texts[freeze], frozen, total,
-        runtime: texts[runtime], precision: texts[precision], resolution, params, macs,
-        odds, oddsText, regret, flags, violations: violations.map((i) => texts[i]), conflicts: conflicts.map((i) => texts[i]),
-      };
-      FIGURES.forEach((name, i) => { row[name] = figs[i] < 0 ? null : figures[figs[i]]; });
-      row.haystack = [row.backbone, words["family_" + row.family], row.freeze, row.runtime, row.precision, row.resolution].join(" ").toLowerCase();
-      return row;
-    });
+  const shared = JSON.parse(document.getElementById("shared").textContent);
+  const PROVENANCES = { m: "measured", p: "published", e: "estimated" };
+  const figures = shared.figures.map(([value, text, interval, provenance, source]) => ({
+    value, text, interval, provenance: PROVENANCES[provenance], source: shared.texts[source],
+  }));
+  const unpack = ([rank, backboneNumber, execution, freeze, frozen, figs, oddsText, regret, flags, violations, conflicts]) => {
+    const [backbone, family, params, macs, total] = shared.backbones[backboneNumber];
+    const [runtime, precision, resolution] = shared.executions[execution];
+    const row = {
+      rank, backbone, family, params, macs, total, runtime, precision, resolution, freeze: shared.texts[freeze], frozen,
+      oddsText, regret, flags, violations: violations.map((i) => shared.texts[i]), conflicts: conflicts.map((i) => shared.texts[i]),
+    };
+    DETAILS.forEach((name, i) => { row[name] = figs[i] < 0 ? null : figures[figs[i]]; });
+    row.haystack = [backbone, words["family_" + family], row.freeze, runtime, precision, resolution].join(" ").toLowerCase();
+    return row;
   };
 
-  const plainNumber = (text) => (text === "" ? null : Number(text.replaceAll(",", "")));
+  const plainNumber = (text) => (text === "" ? null : Number(text.replace("< 0.1", "0.05").replaceAll(",", "")));
   const sortValue = (row, column) => {
     if (FIGURES.includes(column)) return row[column] ? row[column].value : null;
-    if (column === "odds") return row.odds < 0 ? null : row.odds;
+    if (column === "odds") return plainNumber(row.oddsText);
     if (column === "freeze") return row.total ? row.frozen / row.total : 0;
     if (column === "runs") return `${row.runtime} ${row.precision} ${String(row.resolution).padStart(4, "0")}`;
     if (column === "params" || column === "macs" || column === "regret") return plainNumber(row[column]);
@@ -63,10 +63,12 @@
     return element("td", { class: "number" }, element("span", { class: "value" }, figure.text), mark(figure),
       figure.interval ? element("small", {}, figure.interval) : null);
   };
+  const numberCell = (text) => element("td", { class: "number" }, text === "" ? "–" : text);
   const sourcesRow = (row, columns, id) => {
     const list = element("dl", { class: "sources-of" });
-    for (const name of FIGURES) {
+    for (const name of DETAILS) {
       const figure = row[name];
+      if (!figure && name === "latency_p90") continue; // most sources state none
       list.append(element("dt", {}, figure ? mark(figure) : "", words["table_" + name]),
         element("dd", {}, figure ? `${figure.text}${figure.interval ? ` [${figure.interval}]` : ""} · ${figure.source}` : words.table_unknown));
     }
@@ -81,14 +83,15 @@
     const made = element("tr", { class: `${row.flags & RECOMMENDED ? "chosen" : ""}${row.flags & FEASIBLE ? "" : " out"}` },
       element("td", { class: "number" }, String(row.rank)),
       element("th", { scope: "row" }, element("span", { class: `family ${row.family}`, title: words["family_" + row.family] }), button,
-        row.flags & RECOMMENDED ? chip("recommended", "★ " + words.table_recommended) : "",
-        row.flags & PARETO ? chip("pareto", words.table_pareto) : "",
-        row.flags & TIED ? chip("tied", words.table_tied) : "",
-        row.flags & FEASIBLE ? "" : chip("out", words.table_infeasible, row.violations.join("; "))),
+        element("div", { class: "chips" },
+          row.flags & RECOMMENDED ? chip("recommended", "★ " + words.table_recommended) : "",
+          row.flags & PARETO ? chip("pareto", words.table_pareto) : "",
+          row.flags & TIED ? chip("tied", words.table_tied) : "",
+          row.flags & FEASIBLE ? "" : chip("out", words.table_infeasible, row.violations.join("; ")))),
       element("td", {}, row.freeze, element("small", {}, `${row.frozen}/${row.total}`)),
       element("td", {}, row.runtime, element("small", {}, `${row.precision} · ${row.resolution} px`)),
-      ...FIGURES.map((name) => figureCell(row[name])),
-      ...[row.params, row.macs, row.oddsText, row.regret].map((text) => element("td", { class: "number" }, text === "" ? "–" : text)));
+      figureCell(row.accuracy), figureCell(row.latency), ...[row.oddsText, row.regret].map(numberCell),
+      figureCell(row.artifact), figureCell(row.memory), figureCell(row.train_seconds), ...[row.params, row.macs].map(numberCell));
     button.addEventListener("click", () => {
       const open = button.getAttribute("aria-expanded") === "true";
       button.setAttribute("aria-expanded", String(!open));
@@ -98,8 +101,15 @@
     return made;
   };
 
+  const showFurtherSources = (place, sources) => {
+    place?.querySelector("tbody").append(...sources.map(([provenance, source, count]) => element("tr", {},
+      element("td", {}, mark({ provenance, source: shared.texts[source] }), words["provenance_" + provenance]),
+      element("td", { class: "long" }, shared.texts[source]), element("td", { class: "number" }, String(count)))));
+  };
+
   const startTable = (container) => {
-    const rows = unpack(JSON.parse(container.querySelector("script.rows").textContent));
+    const held = JSON.parse(container.querySelector("script.rows").textContent);
+    const rows = held.rows.map(unpack);
     const headings = [...container.querySelectorAll(".sortable thead th")];
     const body = container.querySelector("tbody");
     const control = (name) => container.querySelector(".filter-" + name);
@@ -131,6 +141,7 @@
     }
     for (const name of ["text", "family", "freeze", "feasible", "depths"]) control(name)?.addEventListener("input", show);
     show();
+    showFurtherSources(container.parentElement.querySelector(".further-sources"), held.sources);
   };
 
   // ---- charts -------------------------------------------------------------------------------------------------
@@ -153,6 +164,11 @@
     const place = document.getElementById(data.dataset.for);
     if (!place.offsetWidth) return; // inside a closed section: drawn when it opens
     const chart = themed(JSON.parse(data.textContent), getComputedStyle(document.documentElement));
+    if (innerWidth < 600) { // a phone: decades only, and room for the bars
+      for (const axis of [chart.layout.xaxis, chart.layout.yaxis]) axis.title = { ...axis.title, font: { size: 11 } };
+      if (chart.layout.xaxis.type === "log") chart.layout.xaxis.dtick = 1;
+      if (chart.layout.yaxis.tickfont) chart.layout.yaxis.tickfont.size = 9;
+    }
     Plotly.react(place, chart.data, chart.layout, config);
   };
   const drawAll = (within = document) => within.querySelectorAll("script.chart-data").forEach(draw);

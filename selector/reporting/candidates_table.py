@@ -1,17 +1,31 @@
 """The page's table of candidates: rows that a script sorts and filters, each figure and text held once."""
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from selector.backbones.catalog import Family
 from selector.decision.answer import Answer, Candidate, Violation
 from selector.evidence.record import Figure
 from selector.reporting.figures import representatives
 from selector.reporting.numbers import Shown, in_column, rounded
+from selector.reporting.sources import SourceUse
 from selector.reporting.words import say, text
 
 FIGURES = ("accuracy", "latency", "artifact", "memory", "train_seconds")
+DETAILS = (*FIGURES, "latency_p90")  # the last has no column: it stands with a row's sources
+COLUMNS = (
+    "rank",
+    "backbone",
+    "freeze",
+    "runs",
+    "accuracy",
+    "latency",
+    "odds",
+    "regret",
+    *FIGURES[2:],
+    "params",
+    "macs",
+)
 
 FEASIBLE, PARETO, TIED, RECOMMENDED, REPRESENTATIVE = (1 << bit for bit in range(5))
 
@@ -22,7 +36,7 @@ class Row:
 
     rank: int  # in the answer's order, from 1
     candidate: Candidate
-    figures: tuple[Shown | None, ...]  # in the order of FIGURES
+    figures: tuple[Shown | None, ...]  # in the order of DETAILS
     params: str
     macs: str
     odds: str
@@ -64,11 +78,31 @@ class _Once:
     values: list[object] = field(default_factory=list)
     numbers: dict[Hashable, int] = field(default_factory=dict)
 
-    def number(self, value: Hashable, shown: object = None) -> int:
+    def number(self, value: Hashable) -> int:
         if value not in self.numbers:
             self.numbers[value] = len(self.values)
-            self.values.append(value if shown is None else shown)
+            self.values.append(value)
         return self.numbers[value]
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the tables of a page share, each held once: texts, backbones, runtimes and figures.
+
+    Latencies repeat over freeze depths and numbers of images, sizes over runtimes, sources over hardware: so
+    that rows are a tenth of what they would be in full, and six answers fit in one file.
+    """
+
+    texts: _Once = field(default_factory=_Once)
+    backbones: _Once = field(default_factory=_Once)
+    executions: _Once = field(default_factory=_Once)
+    figures: _Once = field(default_factory=_Once)
+
+    def as_json(self) -> str:
+        """For `script.js`: figures are [value, text, interval, provenance, number of the source's text]."""
+        return script_json(
+            {name: getattr(self, name).values for name in ("texts", "backbones", "executions", "figures")}
+        )
 
 
 def table_rows(answer: Answer, language: str, *, every_depth: bool = True) -> tuple[Row, ...]:
@@ -84,17 +118,16 @@ def table_rows(answer: Answer, language: str, *, every_depth: bool = True) -> tu
 
 def _row(rank: int, c: Candidate, language: str, *, best: bool, chosen: bool) -> Row:
     flags = c.feasible * FEASIBLE | c.pareto * PARETO | c.tied * TIED | chosen * RECOMMENDED | best * REPRESENTATIVE
-    figures = (c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds)
     return Row(
         rank,
         c,
-        tuple(in_column(f) if f else None for f in figures),
+        tuple(in_column(f) if f else None for f in _figures(c)),
         params=rounded(c.params / 1e6),
         macs=rounded(c.macs / 1e9),
         odds=_odds(c.probability_best),
         regret="" if c.expected_regret is None else f"{c.expected_regret:.2f}",
         flags=flags,
-        violations=tuple(violation_text(v, language) for v in c.violations),
+        violations=tuple(violation_text(v, c, language) for v in c.violations),
         conflicts=tuple(say(s, language) for s in c.conflicts),
     )
 
@@ -111,60 +144,54 @@ def bound_text(name: str, bound: float, sense: str, language: str) -> str:
     return text("limit_at_least" if sense == "at least" else "limit_at_most", language, bound=f"{bound:,g} {unit}")
 
 
-def violation_text(violation: Violation, language: str) -> str:
-    """Which limit is broken, by which figure, or that the figure is unknown."""
+def violation_text(violation: Violation, candidate: Candidate, language: str) -> str:
+    """Which limit is broken, by which figure (or the upper end of its interval), or that the figure is unknown."""
     limit, figure = violation.limit, violation.figure
     name = text(f"limit_{limit.name}", language)
     bound = bound_text(limit.name, limit.bound, limit.sense, language)
     if figure is None:
         return text("table_violation_unknown", language, limit=name, bound=bound)
-    return text("table_violation", language, limit=name, figure=in_column(figure).text, bound=bound)
+    latency = candidate.latency
+    upper_end = latency is not None and figure.metric == latency.metric and figure.value > latency.value
+    key = "table_violation_high" if upper_end else "table_violation"
+    return text(key, language, limit=name, figure=in_column(figure).text, bound=bound)
 
 
-def payload(rows: tuple[Row, ...]) -> str:
-    """The rows as JSON for `script.js`, safe inside a script element.
-
-    `figures` holds [value, text, interval, provenance, text's number of the source]; a row names its texts and
-    figures by their numbers, -1 for none. Latencies repeat over freeze depths and sizes over runtimes, so that
-    this is a tenth of the plain rows.
-    """
-    texts, figures = _Once(), _Once()
-    families = tuple(Family)
-    packed = []
-    for row in rows:
-        c = row.candidate
-        originals = (c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds)
-        packed.append(
-            [
-                row.rank,
-                texts.number(c.backbone),
-                families.index(c.family),
-                texts.number(c.freeze.name),
-                c.freeze.frozen_blocks,
-                c.freeze.total_blocks,
-                texts.number(c.runtime),
-                texts.number(c.precision),
-                c.resolution,
-                row.params,
-                row.macs,
-                [_packed(f, s, texts, figures) for f, s in zip(originals, row.figures, strict=True)],
-                -1 if c.probability_best is None else round(c.probability_best, 6),
-                row.odds,
-                row.regret,
-                row.flags,
-                [texts.number(v) for v in row.violations],
-                [texts.number(v) for v in row.conflicts],
-            ]
-        )
-    return script_json({"families": list(families), "texts": texts.values, "figures": figures.values, "rows": packed})
+def _figures(c: Candidate) -> tuple[Figure | None, ...]:
+    """The candidate's figures in the order of DETAILS."""
+    return c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds, c.latency_p90
 
 
-def _packed(figure: Figure | None, shown: Shown | None, texts: _Once, figures: _Once) -> int:
+def payload(rows: tuple[Row, ...], sources: Sequence[SourceUse], shared: Shared) -> str:
+    """The rows and further sources as JSON for `script.js`, by the numbers of what is `shared`; -1 for no figure."""
+    texts = shared.texts
+    packed = [
+        [
+            row.rank,
+            shared.backbones.number((c.backbone, c.family.value, row.params, row.macs, c.freeze.total_blocks)),
+            shared.executions.number((c.runtime, c.precision, c.resolution)),
+            texts.number(c.freeze.name),
+            c.freeze.frozen_blocks,
+            [_packed(f, s, shared) for f, s in zip(_figures(c), row.figures, strict=True)],
+            row.odds,
+            row.regret,
+            row.flags,
+            [texts.number(v) for v in row.violations],
+            [texts.number(v) for v in row.conflicts],
+        ]
+        for row in rows
+        for c in (row.candidate,)
+    ]
+    further = [[use.provenance.value, texts.number(use.source), use.figures] for use in sources]
+    return script_json({"rows": packed, "sources": further})
+
+
+def _packed(figure: Figure | None, shown: Shown | None, shared: Shared) -> int:
     if figure is None or shown is None:
         return -1
-    source = texts.number(shown.source)
-    packed = (float(f"{figure.value:.6g}"), shown.value, shown.interval, shown.provenance, source)
-    return figures.number(packed, list(packed))
+    source = shared.texts.number(shown.source)
+    value = float(f"{figure.value:.5g}")
+    return shared.figures.number((value, shown.value, shown.interval, shown.provenance[0], source))
 
 
 def script_json(value: object) -> str:

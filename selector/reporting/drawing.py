@@ -28,7 +28,7 @@ SYMBOLS = {
 PATTERNS = {Provenance.MEASURED: "", Provenance.PUBLISHED: "/", Provenance.ESTIMATED: "."}
 SERIES_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 CLEAR = "rgba(0,0,0,0)"
-BAR_HEIGHT = 19  # pixels: one line of the axis's text
+BAR_HEIGHT = 16  # pixels: one line of the axis's text
 
 
 def chart_json(figure: "go.Figure") -> str:
@@ -56,12 +56,12 @@ def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
             _add_points(figure, members, family, text(f"family_{family}", language), language, opacity=0.95)
     out = [p for p in chart.points if not p.feasible]
     if out:
-        _add_points(figure, out, None, text("chart_infeasible", language), language, opacity=0.4)
+        _add_points(figure, out, None, text("chart_infeasible", language), language, opacity=0.55)
     _add_recommended(figure, chart, language)
     if chart.latency_limit is not None:
         _add_limit(figure, chart.latency_limit, language)
-    figure.update_xaxes(type="log", title=text("chart_axis_latency", language, device=escape(chart.device)))
-    figure.update_yaxes(title=text("chart_axis_accuracy", language))
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language))
+    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=_accuracy_range(chart))
     return figure
 
 
@@ -70,12 +70,9 @@ def _add_points(
 ) -> None:
     """One trace of points; without a family each point takes its own family's symbol in grey."""
     colour = f"var(--family-{family})" if family else "var(--ink-faint)"
-    faint = f"var(--family-{family}-faint)" if family else "var(--line)"
     figure.add_scatter(
         x=[_short(p.latency.value) for p in points],
         y=[_short(p.accuracy.value) for p in points],
-        error_x={**_error([p.latency for p in points]), "color": faint},
-        error_y={**_error([p.accuracy for p in points]), "color": faint},
         mode="markers",
         marker={
             "symbol": [SYMBOLS[p.family] + ("-open" if _estimated(p.latency) else "") for p in points],
@@ -85,34 +82,75 @@ def _add_points(
         },
         opacity=opacity,
         name=name,
-        hovertext=[_point_hover(p, language) for p in points],
-        hoverinfo="text",
+        customdata=[_point_hover(p, language) for p in points],
+        hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]}<br>%{customdata[2]}<br>"
+        f"{text('fact_latency', language)}: %{{customdata[3]}}<br>"
+        f"{text('fact_accuracy', language)}: %{{customdata[4]}}<extra></extra>",
     )
 
 
 def _add_recommended(figure: "go.Figure", chart: ParetoChart, language: str) -> None:
-    """A ring around the recommended point, and the names of the front."""
-    for point in chart.points:
-        if point.recommended:
-            figure.add_scatter(
-                x=[_short(point.latency.value)],
-                y=[_short(point.accuracy.value)],
-                mode="markers",
-                marker={"symbol": "circle-open", "size": 22, "color": "var(--accent)", "line": {"width": 3}},
-                name=text("chart_recommended", language),
-                hoverinfo="skip",
-            )
-    named = [p for p in chart.points if p.pareto or p.recommended]
-    figure.add_scatter(
-        x=[_short(p.latency.value) for p in named],
-        y=[_short(p.accuracy.value) for p in named],
-        text=[f"<b>{escape(p.backbone)}</b>" if p.recommended else escape(p.backbone) for p in named],
-        mode="text",
-        textposition=["bottom center" if p.recommended and not p.pareto else "top center" for p in named],
-        textfont={"size": 11, "color": "var(--ink)"},
-        hoverinfo="skip",
-        showlegend=False,
-        cliponaxis=False,
+    """The intervals of the front and the recommended point, a ring around that, and names where there is room."""
+    front = [p for p in chart.points if p.pareto and not p.recommended]
+    chosen = [p for p in chart.points if p.recommended]
+    ring = {"symbol": "circle-open", "size": 22, "color": "var(--accent)", "line": {"width": 3}}
+    for points, colour, marker in (
+        (front, "var(--whisker)", {"size": 1, "color": CLEAR}),
+        (chosen, "var(--accent)", ring),
+    ):
+        figure.add_scatter(
+            x=[_short(p.latency.value) for p in points],
+            y=[_short(p.accuracy.value) for p in points],
+            error_x={**_error([p.latency for p in points]), "color": colour},
+            error_y={**_error([p.accuracy for p in points]), "color": colour},
+            mode="markers",
+            marker=marker,
+            name=text("chart_recommended", language),
+            showlegend=points is chosen,
+            hoverinfo="skip",
+        )
+    for point in _nameable([*chosen, *front], chart):
+        _add_name(figure, point)
+
+
+def _nameable(points: Sequence[Point], chart: ParetoChart) -> list[Point]:
+    """The points whose names do not cover each other, the recommended one first, then from the most accurate down."""
+    latencies = [p.latency.value for p in chart.points]
+    wide = math.log10(max(latencies) / min(latencies)) if latencies else 1.0
+    bottom, top = _accuracy_range(chart)
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (not p.recommended, -p.accuracy.value)):
+        if not any(
+            abs(math.log10(point.latency.value / other.latency.value)) < 0.24 * wide
+            and abs(point.accuracy.value - other.accuracy.value) < 0.06 * (top - bottom)
+            for other in kept
+        ):
+            kept.append(point)
+    return kept
+
+
+def _accuracy_range(chart: ParetoChart) -> list[float]:
+    """Every point, and the recommended one's whole interval; other whiskers may leave the picture."""
+    shown = [p.accuracy.value for p in chart.points]
+    for p in chart.points:
+        if p.recommended:
+            shown += [v for v in (p.accuracy.low, p.accuracy.high) if v is not None]
+    return [_short(min(shown) - 1.5), _short(max(shown) + 1.5)] if shown else [0, 100]
+
+
+def _add_name(figure: "go.Figure", point: Point) -> None:
+    """The point's name, up and left of the front where nothing better can stand, else down and right."""
+    aside = -1 if point.pareto else 1
+    name = f"{escape(point.backbone)} · {point.resolution}"
+    figure.add_annotation(
+        x=math.log10(point.latency.value),
+        y=_short(point.accuracy.value),
+        text=f"<b>{name}</b>" if point.recommended else name,
+        font={"size": 11, "color": "var(--ink)"},
+        showarrow=False,
+        xanchor="right" if point.pareto else "left",
+        xshift=9 * aside,
+        yshift=-12 * aside,
     )
 
 
@@ -153,10 +191,10 @@ def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
     if chart.latency_limit is not None:
         _add_limit(figure, chart.latency_limit, language)
     figure.update_layout(bargap=0.28, barmode="overlay")
-    figure.update_xaxes(type="log", title=text("chart_axis_latency", language, device=escape(chart.device)))
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language))
     names = [bar.backbone for bar in chart.bars]
     figure.update_yaxes(categoryorder="array", categoryarray=names, autorange="reversed", showgrid=False, dtick=1)
-    figure.update_yaxes(tickfont={"size": 11})
+    figure.update_yaxes(tickfont={"size": 10.5})
     return figure
 
 
@@ -205,7 +243,7 @@ def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Fi
             hovertext=[_bar_hover(bar, language) for bar in device.bars],
             hoverinfo="text",
         )
-    figure.update_xaxes(type="log", title=text("chart_axis_latency_any", language))
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language))
     figure.update_yaxes(categoryorder="array", categoryarray=list(chart.backbones), autorange="reversed", dtick=1)
     return figure
 
@@ -214,24 +252,29 @@ def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
     """Expected accuracy with its interval; hardware side by side within each number of images."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(go, height=400))
+    figure = go.Figure(layout=_layout(go, height=420))
     for i, (hardware, expected) in enumerate(chart.hardware):
         colour = f"var(--series-{i % 6})"
-        figure.add_bar(
+        figure.add_scatter(
             x=[f"{e.data_size:,}" for e in expected],
             y=[_short(e.accuracy.value) for e in expected],
-            error_y={**_error([e.accuracy for e in expected]), "color": "var(--ink-soft)"},
-            marker={"color": colour, "pattern": {"shape": ["", "/", ".", "x", "-", "+"][i % 6], "solidity": 0.25}},
-            text=[f"{escape(e.backbone)}<br>{escape(e.freeze)}" for e in expected],
-            textposition="inside",
-            insidetextanchor="start",
+            error_y={**_error([e.accuracy for e in expected]), "color": colour, "width": 4},
+            mode="markers",
+            marker={"symbol": SERIES_SYMBOLS[i % 6], "size": 12, "color": colour},
             name=escape(hardware),
-            hovertext=[_figure_text(e.accuracy, language) for e in expected],
-            hoverinfo="text+name",
+            hovertext=[
+                f"<b>{escape(hardware)}</b><br>{escape(e.backbone)} · {escape(e.freeze)}<br>"
+                + _figure_text(e.accuracy, language)
+                for e in expected
+            ],
+            hoverinfo="text",
         )
-    figure.update_layout(barmode="group")
+    figure.update_layout(scattermode="group", scattergap=0.5)
     figure.update_xaxes(type="category", title=text("chart_axis_images", language))
-    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=[0, 100])
+    ends = [end for _, expected in chart.hardware for e in expected for end in (e.accuracy.low, e.accuracy.high) if end]
+    values = [e.accuracy.value for _, expected in chart.hardware for e in expected]
+    low, high = min([*ends, *values]) - 2, max([*ends, *values]) + 2
+    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=[_short(low), _short(high)])
     return figure
 
 
@@ -290,13 +333,14 @@ def _figure_text(figure: Figure, language: str) -> str:
     return f"{shown.text}{interval}, {text(f'provenance_{figure.provenance}', language)}"
 
 
-def _point_hover(point: Point, language: str) -> str:
-    return (
-        f"<b>{escape(point.backbone)}</b> · {escape(point.freeze)}<br>"
-        f"{escape(point.runtime)} · {escape(point.precision)}<br>"
-        f"{text('fact_latency', language)}: {_figure_text(point.latency, language)}<br>"
-        f"{text('fact_accuracy', language)}: {_figure_text(point.accuracy, language)}"
-    )
+def _point_hover(point: Point, language: str) -> list[str]:
+    return [
+        escape(point.backbone),
+        escape(point.freeze),
+        f"{escape(point.runtime)} · {escape(point.precision)} · {point.resolution} px",
+        _figure_text(point.latency, language),
+        _figure_text(point.accuracy, language),
+    ]
 
 
 def _bar_hover(bar: Bar, language: str) -> str:

@@ -19,6 +19,7 @@ class Point:
     freeze: str
     runtime: str
     precision: str
+    resolution: int
     latency: Figure
     accuracy: Figure
     feasible: bool
@@ -39,7 +40,7 @@ class ParetoChart:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The latency of one backbone in its fastest runtime and precision."""
+    """The latency of one backbone in its fastest runtime and precision, at the resolution at which it ranks best."""
 
     backbone: str
     family: Family
@@ -120,6 +121,7 @@ def _point(candidate: Candidate, latency: Figure, *, recommended: bool) -> Point
         candidate.freeze.name,
         candidate.runtime,
         candidate.precision,
+        candidate.resolution,
         latency,
         candidate.accuracy,
         candidate.feasible,
@@ -132,8 +134,11 @@ def latency_bars(answer: Answer, device: str) -> LatencyBars:
     """The bars of the answer's latency figure; `device` is the reference's title."""
     fastest: dict[str, Bar] = {}
     chosen = answer.recommendation.candidate.backbone
+    resolutions: dict[str, int] = {}  # otherwise a backbone would seem fast for being shown small images
     for c in answer.candidates:
-        if c.latency is not None and (c.backbone not in fastest or c.latency.value < fastest[c.backbone].latency.value):
+        if c.latency is None or c.resolution != resolutions.setdefault(c.backbone, c.resolution):
+            continue
+        if c.backbone not in fastest or c.latency.value < fastest[c.backbone].latency.value:
             bar = Bar(c.backbone, c.family, c.runtime, c.precision, c.resolution, c.latency, c.backbone == chosen)
             fastest[c.backbone] = bar
     bars = sorted(fastest.values(), key=lambda bar: (bar.latency.value, bar.backbone))

@@ -15,13 +15,14 @@ _COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A figure as it is shown. `interval` is empty where the source states none."""
+    """A figure as it is shown. `interval` is empty where the source states none, or the figure is exact."""
 
     value: str
     interval: str
     unit: str
     provenance: str
     source: str
+    exact: bool = False  # counted, not measured: the interval is the value itself
 
     @property
     def text(self) -> str:
@@ -77,7 +78,7 @@ def in_column(figure: Figure) -> Shown:
 
 def _written(figure: Figure, factor: float, unit: str) -> Shown:
     digits = figure.metric.digits if factor == 1 else 2
-    interval = ""
-    if figure.low is not None and figure.high is not None:
+    interval, exact = "", figure.low == figure.high == figure.value
+    if figure.low is not None and figure.high is not None and not exact:
         interval = f"{rounded(figure.low / factor, digits)}–{rounded(figure.high / factor, digits)}"
-    return Shown(rounded(figure.value / factor, digits), interval, unit, figure.provenance.value, figure.source)
+    return Shown(rounded(figure.value / factor, digits), interval, unit, figure.provenance.value, figure.source, exact)

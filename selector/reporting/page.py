@@ -6,6 +6,7 @@ request, so that the page can be opened, mailed and archived without reaching ou
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,10 @@ import jinja2
 from markupsafe import Markup, escape
 
 from selector import __version__
-from selector.decision.answer import Answer
+from selector.decision.answer import Answer, Statement
 from selector.errors import InvalidInput
 from selector.evidence.record import Provenance
-from selector.reporting.candidates_table import FIGURES, script_json
+from selector.reporting.candidates_table import COLUMNS, Shared, script_json
 from selector.reporting.drawing import chart_json, draw_accuracy_by_size, draw_hardware_comparison
 from selector.reporting.figures import AccuracyBySize, HardwareComparison, accuracy_by_size, hardware_comparison
 from selector.reporting.view import (
@@ -29,12 +30,14 @@ from selector.reporting.view import (
     freeze_phrase,
     title,
 )
-from selector.reporting.words import LANGUAGES, catalog, say, text
+from selector.reporting.words import LANGUAGES, catalog, has, say, text
 from selector.resources import shipped_folder
 
 MAX_BYTES = 6_000_000  # what mail gateways and chats still take
-MAX_ROWS = 6000  # rows of all tables together; beyond, each table holds the best freeze depths only
-MAX_ANSWERS = 12  # beyond, the page grows over MAX_BYTES
+MAX_ROWS = 5000  # rows of all tables together; beyond, each table holds the best freeze depths only
+MAX_ANSWERS = 10  # beyond, the page grows over MAX_BYTES
+
+TOP_ROWS, TOP_ROWS_EACH = 25, 8  # rows in the HTML itself, for readers without JavaScript
 
 _SCRIPT_WORDS = (
     "table_count",
@@ -51,6 +54,7 @@ _SCRIPT_WORDS = (
     "table_artifact",
     "table_memory",
     "table_train_seconds",
+    "table_latency_p90",
     "next_copied",
     "chart_button_download",
     "chart_button_zoom",
@@ -72,10 +76,17 @@ class Comparison:
     accuracy_chart: Chart | None  # None where all answers are about the same number of images
 
 
-def render_page(answers: Sequence[Answer], *, lang: str = "en", made_at: datetime | None = None) -> str:
+def render_page(
+    answers: Sequence[Answer],
+    *,
+    lang: str = "en",
+    made_at: datetime | None = None,
+    unanswered: Sequence[tuple[str, int]] = (),
+) -> str:
     """One HTML page about one answer, or about several beside each other.
 
-    `made_at` (UTC) is printed in the footer; without it the page depends on the answers alone. Raises InvalidInput
+    `made_at` (UTC) is printed in the footer; without it the page depends on the answers alone. `unanswered` names
+    hardware and numbers of images for which no candidate keeps the limits: the page says so. Raises InvalidInput
     for no answers, for more than fit on a page, and for another language than en and zh.
     """
     if lang not in LANGUAGES:
@@ -86,13 +97,18 @@ def render_page(answers: Sequence[Answer], *, lang: str = "en", made_at: datetim
             "hardware names or numbers of images each (-o PATH)"
         )
     every_depth = sum(len(a.candidates) for a in answers) <= MAX_ROWS
-    views = [answer_view(a, i, lang, every_depth=every_depth) for i, a in enumerate(answers, 1)]
+    shared = Shared()
+    top = TOP_ROWS if len(answers) == 1 else TOP_ROWS_EACH
+    views = [answer_view(a, i, lang, shared, top_rows=top, every_depth=every_depth) for i, a in enumerate(answers, 1)]
     style, script = (_template_text(name) for name in ("style.css", "script.js"))
     plotly = _plotly_script()
     page = _environment(lang).get_template("page.html.jinja")
     return page.render(
         lang="zh-CN" if lang == "zh" else lang,
+        unanswered=unanswered,
         views=views,
+        shared=Markup(shared.as_json()),
+        warnings=tuple(dict.fromkeys(say(note, lang) for view in views for note in view.warnings)),
         comparison=_comparison(answers, lang) if len(answers) > 1 else None,
         policy=_policy([plotly, script]),
         style=Markup(style),
@@ -136,13 +152,16 @@ def _environment(lang: str) -> jinja2.Environment:
     )
     environment.globals.update(
         w=partial(_words, lang),
-        say=lambda statement: say(statement, lang),
+        say=partial(_say, lang),
         freeze_phrase=lambda freeze: freeze_phrase(freeze, lang),
         families=family_titles(lang),
+        setting=partial(_setting, lang),
         dimensions=DIMENSIONS,
-        figures=FIGURES,
+        columns=COLUMNS,
+        known=lambda key: has(key, lang),
         provenances=tuple(Provenance),
     )
+    environment.filters["spoken"] = partial(_say, lang)
     environment.filters["json"] = Markup  # made by script_json or chart_json, which nothing can close
     return environment
 
@@ -151,6 +170,17 @@ def _words(lang: str, key: str, **values: str | int | float) -> Markup:
     """A sentence of the page's catalog, whose gaps are escaped and which may itself carry <b> and <code>."""
     safe = {name: str(escape(value)) if isinstance(value, str) else value for name, value in values.items()}
     return Markup(text(key, lang, **safe))
+
+
+def _say(lang: str, statement: Statement) -> Markup:
+    """The statement's sentence, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(say(statement, lang)))))
+
+
+def _setting(lang: str, value: object) -> str:
+    """A hyperparameter's value, in words where it is more than a number or a name."""
+    key = f"setting_value.{value}"
+    return text(key, lang) if has(key, lang) else str(value)
 
 
 def _template_text(name: str) -> str:

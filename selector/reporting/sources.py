@@ -56,4 +56,6 @@ def sources(answer: Answer) -> Sources:
 def figures_of(candidate: Candidate) -> tuple[Figure, ...]:
     """The candidate's known figures."""
     c = candidate
-    return tuple(f for f in (c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds) if f is not None)
+    return tuple(
+        f for f in (c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds, c.latency_p90) if f is not None
+    )

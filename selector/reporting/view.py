@@ -1,20 +1,22 @@
 """An answer as the page shows it: every text chosen and every figure written, ready for the template."""
 
+import math
 from dataclasses import dataclass
 
 from selector.backbones.catalog import Family
 from selector.decision.answer import Answer, Statement, Violation
 from selector.evidence.record import Figure, FreezePoint
 from selector.hardware.profiles import HardwareProfile
-from selector.reporting.candidates_table import Row, bound_text, payload, table_rows
+from selector.reporting.candidates_table import Row, Shared, bound_text, payload, table_rows
 from selector.reporting.drawing import chart_json, draw_latency_bars, draw_pareto_chart
 from selector.reporting.figures import LatencyBars, ParetoChart, latency_bars, pareto_chart
 from selector.reporting.numbers import Shown, in_column, percent, rounded, shown
-from selector.reporting.sources import Sources, sources
+from selector.reporting.sources import Sources, SourceUse, sources
 from selector.reporting.words import text
 
 DIMENSIONS = ("params", "speed", "hardware_need", "typical_use")
-TOP_ROWS = 25  # in the HTML itself, for readers without JavaScript
+TOP_SOURCES = 12  # the rest unfolds
+RULED_OUT = 12  # backbones; the table of candidates has all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,20 @@ class LimitLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Excess:
+    """A limit that is broken, by which figure (None: not known), and how far beyond the bound that is."""
+
+    limit: str
+    shown: Shown | None
+    times: str
+
+
+@dataclass(frozen=True, slots=True)
 class RuledOut:
-    """A candidate that breaks limits, at its best freeze depth."""
+    """The best candidate of a backbone that breaks limits."""
 
     row: Row
-    limit: str
-    figure: str
-    shown: Shown | None
-    times: str  # how far beyond the bound, as a ratio
+    broken: tuple[Excess, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class AnswerView:
     warnings: tuple[Statement, ...]
     notes: tuple[Statement, ...]
     sources: Sources
+    top_sources: tuple[SourceUse, ...]
     document_sources: tuple[str, ...]  # of the selection table, each once
 
 
@@ -104,12 +113,18 @@ def freeze_phrase(freeze: FreezePoint, language: str) -> str:
     return text(key, language, name=name, frozen=freeze.frozen_blocks, trained=trained, total=total)
 
 
-def answer_view(answer: Answer, number: int, language: str, *, every_depth: bool = True) -> AnswerView:
-    """The view of the page's answer `number`, counted from 1; its elements' ids begin with `a1-` and so on."""
+def answer_view(
+    answer: Answer, number: int, language: str, shared: Shared, *, top_rows: int, every_depth: bool = True
+) -> AnswerView:
+    """The view of the page's answer `number`, counted from 1; its elements' ids begin with `a1-` and so on.
+
+    `shared` collects what the tables of the page have in common; `top_rows` stand in the HTML itself.
+    """
     chosen = answer.recommendation.candidate
     device = title(answer.reference, language)
     rows = table_rows(answer, language, every_depth=every_depth)
     pareto, latency = pareto_chart(answer, device), latency_bars(answer, device)
+    found = sources(answer)
     prefix = f"a{number}"
     warnings = tuple(note for note in answer.notes if note.key.startswith("warning"))
     return AnswerView(
@@ -122,8 +137,8 @@ def answer_view(answer: Answer, number: int, language: str, *, every_depth: bool
         facts=_facts(answer, language),
         limits=_limits(answer, language),
         rows=rows,
-        top_rows=tuple(row for row in rows if row.representative)[:TOP_ROWS],
-        payload=payload(rows),
+        top_rows=tuple(row for row in rows if row.representative)[:top_rows],
+        payload=payload(rows, found.uses[TOP_SOURCES:], shared),
         every_depth=every_depth,
         pareto=pareto,
         latency=latency,
@@ -142,7 +157,8 @@ def answer_view(answer: Answer, number: int, language: str, *, every_depth: bool
         feasible=sum(c.feasible for c in answer.candidates),
         warnings=warnings,
         notes=tuple(note for note in answer.notes if note not in warnings),
-        sources=sources(answer),
+        sources=found,
+        top_sources=found.uses[:TOP_SOURCES],
         document_sources=tuple(dict.fromkeys(cell.source for cell in answer.document_table)),
     )
 
@@ -201,22 +217,30 @@ def _limits(answer: Answer, language: str) -> tuple[LimitLine, ...]:
 
 
 def _ruled_out(rows: tuple[Row, ...], language: str) -> tuple[RuledOut, ...]:
+    """What the limits cost: the most accurate backbones of which no candidate keeps them, each in its fastest form."""
+    kept = {row.candidate.backbone for row in rows if row.feasible}
+    best: dict[str, Row] = {}
+    for row in sorted(rows, key=_accurate_then_fast):
+        if row.candidate.backbone not in kept:
+            best.setdefault(row.candidate.backbone, row)
     return tuple(
-        RuledOut(
-            row,
-            f"{text(f'limit_{v.limit.name}', language)} {_bound(v, language)}",
-            in_column(v.figure).text if v.figure else text("table_unknown", language),
-            in_column(v.figure) if v.figure else None,
-            _times(v),
-        )
-        for row in rows
-        if row.representative
-        for v in row.candidate.violations
+        RuledOut(row, tuple(_excess(v, language) for v in row.candidate.violations))
+        for row in list(best.values())[:RULED_OUT]
     )
 
 
-def _bound(violation: Violation, language: str) -> str:
-    return bound_text(violation.limit.name, violation.limit.bound, violation.limit.sense, language)
+def _accurate_then_fast(row: Row) -> tuple[float, float]:
+    latency = row.candidate.latency
+    return -row.candidate.accuracy.value, latency.value if latency else math.inf
+
+
+def _excess(violation: Violation, language: str) -> Excess:
+    limit, figure = violation.limit, violation.figure
+    return Excess(
+        f"{text(f'limit_{limit.name}', language)} {bound_text(limit.name, limit.bound, limit.sense, language)}",
+        in_column(figure) if figure else None,
+        _times(violation),
+    )
 
 
 def _times(violation: Violation) -> str:
