@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, probe, profile, recommend
+from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, probe, profile, recommend, report
 from selector.cli.options import Debug
 from selector.errors import SelectorError
 
@@ -29,6 +29,7 @@ app.command()(recommend.recommend)
 app.command()(catalog.catalog)
 app.command()(estimate.estimate)
 app.command()(profile.profile)
+app.command(cls=report.Several)(report.report)
 app.add_typer(evidence.app, name="evidence")
 hardware.app.command("calibrate")(hardware_calibrate.calibrate)
 hardware.app.command("plan")(hardware_calibrate.plan)

@@ -44,9 +44,9 @@ def spread(arguments: Sequence[str], options: Sequence[str] = SEVERAL) -> list[s
 class Several(TyperCommand):
     """A command some of whose options take several values after one name."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer vendors click: its Context has no public name
         """Spread the values before the parser sees them."""
-        return super().parse_args(ctx, spread(args))  # type: ignore[arg-type]
+        return super().parse_args(ctx, spread(args))
 
 
 def report(
