@@ -56,34 +56,54 @@ def work(backbone: str, resolution: int) -> Work:
 
     Raises UnknownName for a network that is not in the layer table, InvalidInput for an image too small for it.
     """
-    count = _Count()
+    count = _count(backbone, resolution, 0)
+    return Work(count.vector(), count.description())
+
+
+def tail_terms(backbone: str, resolution: int, frozen_blocks: int) -> Vector:
+    """[terms] work of what lies above the leading `frozen_blocks` blocks; raises as `work` does."""
+    return _count(backbone, resolution, frozen_blocks).vector()
+
+
+def saved_elements(backbone: str, resolution: int, frozen_blocks: int) -> float:
+    """Elements that training keeps for the backward pass of the tail, for one image.
+
+    A convolution's output, the norm's where one follows, and a costly activation's; cheap activations work in place.
+    """
+    count = _count(backbone, resolution, frozen_blocks)
+    return count.maps * (2.0 if count.norms else 1.0) + count.costly
+
+
+def _count(backbone: str, resolution: int, frozen_blocks: int) -> "_Count":
     net_layers = layers(backbone, resolution)
     net = network(backbone)
-    norms = any(layer.norm for layer in net_layers)
-    same = [net.levels[row.out_level - 1][1] == "same" if row.out_level else False for row in net.rows]
+    # a network without any activation has one that the layer table does not name: GELU
+    unnamed = not any(layer.act for layer in net_layers if layer.out_h > 1)
+    count = _Count(norms=any(layer.norm for layer in net_layers), unnamed=unnamed)
     map_side = 1
-    for layer, padded in zip(net_layers, same, strict=True):
-        count.layer(layer, norms=norms)
-        if padded and layer.stride > 1:
-            count.terms["padding"] += 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
-            count.padded += layer.in_channels * layer.in_h * layer.in_w
+    for layer, row in zip(net_layers, net.rows, strict=True):
+        if layer.block > frozen_blocks:
+            count.layer(layer)
+            padded = row.out_level > 0 and net.levels[row.out_level - 1][1] == "same" and layer.stride > 1
+            count.padding(layer if padded else None)
+            count.gate(layer, map_side)
         if layer.out_h > 1:
             map_side = layer.out_h
-        elif layer.act in ("sigmoid", "hardsigmoid"):
-            count.terms["squeeze"] += 3.0 * layer.out_channels * map_side**2  # pool, read, write
     outputs = block_outputs(backbone, resolution)
     residual = backbone.startswith("resnet")  # every block adds, a projected shortcut where the shape changes
-    for before, after in pairwise(outputs):
+    for before, after in list(pairwise(outputs))[max(0, frozen_blocks - 1) :]:
         if before == after or residual:
             count.add(after[0] * after[1] * after[2])
     count.terms["fixed"] = FIXED_LAUNCHES
-    return Work(np.array([count.terms[name] for name in _NAMES]), count.description())
+    return count
 
 
 class _Count:
     """Sums over the layers of one network."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, norms: bool, unnamed: bool) -> None:
+        self.norms = norms
+        self._unnamed = unnamed
         self.terms = dict.fromkeys(_NAMES, 0.0)
         self.maps = 0.0  # elements put out by convolutions over a map
         self.depthwise_maps = 0.0
@@ -96,7 +116,23 @@ class _Count:
         self.squeezes = False
         self.misaligned = 0.0
 
-    def layer(self, layer: Layer, *, norms: bool) -> None:
+    def vector(self) -> Vector:
+        """The sums in the order of TERMS."""
+        return np.array([self.terms[name] for name in _NAMES])
+
+    def padding(self, layer: Layer | None) -> None:
+        """PyTorch copies the input of a convolution with SAME padding and a stride."""
+        if layer is not None:
+            self.terms["padding"] += 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
+            self.padded += layer.in_channels * layer.in_h * layer.in_w
+
+    def gate(self, layer: Layer, map_side: int) -> None:
+        """Squeeze-and-excitation pools, reads and writes the map that it gates."""
+        if layer.out_h == 1 and layer.act in ("sigmoid", "hardsigmoid"):
+            self.terms["squeeze"] += 3.0 * layer.out_channels * map_side**2
+
+    def layer(self, layer: Layer) -> None:
+        """Take in one layer."""
         terms = self.terms
         read, written = float(layer.in_channels * layer.in_h * layer.in_w), float(layer.activations)
         weights = float(layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel_h * layer.kernel_w)
@@ -129,9 +165,10 @@ class _Count:
         self.convolutions += 1
         if layer.in_channels % 8 or layer.out_channels % 8:
             self.misaligned += read + written
-        if norms:
+        if self.norms:
             terms["elementwise"] += 2.0 * written
-        self._activation(layer.act, written)
+        projects = kind == "pointwise" and layer.in_channels > layer.out_channels
+        self._activation("gelu" if self._unnamed and layer.norm and not projects else layer.act, written)
 
     def _activation(self, act: str, elements: float) -> None:
         if not act:

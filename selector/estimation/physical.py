@@ -11,8 +11,6 @@ import numpy as np
 
 from selector.estimation.features import TERMS, Vector
 
-COUNTED = tuple(counted for _, counted in TERMS)
-
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -27,7 +25,7 @@ class Promise:
         """[terms] milliseconds of one unit of each kind of work."""
         element = self.bytes_per_element / self.gbytes * 1e-6
         per = {"mac": 1e-6 / self.gmacs, "element": element, "weight": element, "launch": self.launch_ms}
-        return np.array([per[counted] for counted in COUNTED])
+        return np.array([per[counted] for _, counted in TERMS])
 
 
 def log_latency(costs: Vector, theta: Vector) -> tuple[Vector, Vector]:

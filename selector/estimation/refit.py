@@ -1,4 +1,4 @@
-"""`python -m selector.estimation.refit FOLDER` fits what the product ships and writes it to `data/latency.json`.
+"""`python -m selector.estimation.refit FOLDER` fits what the product ships: `data/latency.json`, `data/training.json`.
 
 FOLDER holds figures as CSV (see figures.py). Deterministic: the same figures and hardware profiles give the same file.
 Takes about a minute, most of it for leaving each device out to find how wide the intervals have to be.
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from selector.errors import InvalidInput
+from selector.estimation import training
 from selector.estimation.figures import read_series
 from selector.estimation.fit import fit, units_of
 from selector.estimation.kinship import Settings
@@ -42,4 +43,9 @@ def _say(device: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise InvalidInput("usage: python -m selector.estimation.refit FOLDER")
-    write(refit(Path(sys.argv[1])), OUTPUT)
+    source = Path(sys.argv[1])
+    write(refit(source), OUTPUT)
+    trained = training.fit_training(source, load_profiles())
+    if trained is not None:
+        text = json.dumps(training.as_json(trained), indent=1)
+        OUTPUT.with_name(training.DATA).write_text(text + "\n", encoding="utf-8")

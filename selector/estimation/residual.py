@@ -14,8 +14,8 @@ from selector.estimation.configuration import Configuration, Subject, descriptio
 from selector.estimation.features import Vector
 from selector.estimation.kinship import Settings, correlation
 
-RELATIVES = 10  # configurations that residuals are taken from, nearest first
-EXTREME = 0.5  # log units: a residual beyond it is an outlier of its source
+RELATIVES = 8  # configurations that residuals are taken from, nearest first
+EXTREME = 0.25  # log units: a residual beyond it is an outlier of its source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ def kernel(a: Sequence[Subject], b: Sequence[Subject], settings: Settings) -> Ve
     same_backbone = na[:, None] == nb[None]
     same_subject = same_backbone & (ra[:, None] == rb[None])
     covariance: Vector = settings.smooth**2 * np.exp(-distance / (2 * settings.length**2))
-    covariance = covariance + settings.backbone**2 * same_backbone + settings.subject**2 * same_subject
+    covariance += settings.backbone**2 * same_backbone + settings.subject**2 * same_subject
     return covariance
 
 

@@ -13,7 +13,7 @@ from selector.estimation.physical import Promise
 from selector.hardware.profiles import HardwareProfile
 
 MACS_PER_CYCLE = {"x86": 16.0, "arm": 4.0}  # fp32, one core
-BYTES_PER_MAC = 0.35  # of a CPU's memory, at fp32 rates
+BYTES_PER_MAC = 0.1  # of a CPU's memory, at fp32 rates
 LAUNCH_MS = {True: 0.01, False: 0.02}  # on an accelerator, on a CPU at TYPICAL_CLOCK; an order of magnitude
 TYPICAL_CORES, TYPICAL_CLOCK = 4.0, 2.0  # where a specification is silent
 UNKNOWN_GPU = (20_000.0, 500.0)  # gmacs at fp16, GB/s: a mid-range card, where a specification is silent

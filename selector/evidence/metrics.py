@@ -81,6 +81,14 @@ TRAIN_MEMORY = Metric(
     "peak resident memory while training at a freeze depth",
     "在某冻结深度下训练时的峰值常驻内存",
 )
+TRAIN_MEMORY_DEVICE = Metric(
+    "train_memory_device_peak_bytes",
+    "B",
+    "lower",
+    0,
+    "peak memory of the accelerator while training at a freeze depth",
+    "在某冻结深度下训练时加速器的峰值显存",
+)
 PARAMS = Metric("params", "", "lower", 0, "parameters", "参数量")
 PARAMS_TRAINABLE = Metric(
     "params_trainable",
@@ -147,6 +155,7 @@ METRICS: dict[str, Metric] = {
         ARTIFACT,
         TRAIN_STEP,
         TRAIN_MEMORY,
+        TRAIN_MEMORY_DEVICE,
         PARAMS,
         PARAMS_TRAINABLE,
         MACS_TORCHVISION,
