@@ -29,9 +29,9 @@ class Grid:
 
 def plan(grid: Grid, machine: Machine) -> list[Job]:
     """The jobs of a grid. Raises InvalidInput with all faults at once."""
-    faults = list(_faults(grid, machine))
-    if faults:
-        raise InvalidInput(faults)
+    found = list(faults(grid, machine))
+    if found:
+        raise InvalidInput(found)
     names = grid.runtimes or usable_runtimes(machine)
     jobs: list[Job] = []
     for threads in (t or machine.threads for t in grid.threads):
@@ -58,7 +58,8 @@ def _points(grid: Grid) -> Iterator[tuple[str, str, int]]:
                 yield backbone, precision, resolution or catalog.backbone(backbone).resolution
 
 
-def _faults(grid: Grid, machine: Machine) -> Iterator[str]:
+def faults(grid: Grid, machine: Machine) -> Iterator[str]:
+    """Everything that is wrong with a grid on `machine`, a sentence each."""
     known = catalog.names()
     if not grid.backbones:
         yield "no backbone to measure: name some, or use --all or --family"

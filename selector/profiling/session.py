@@ -31,7 +31,7 @@ SET_MEMORY = 0.3
 """Largest share of the available memory that the files of one set may add up to."""
 
 Sink = Callable[[Sequence[Record]], None]
-"""Takes finished records; when it returns they are safe."""
+"""Takes finished records, which are already among the session's; when it returns they are safe."""
 
 
 J = TypeVar("J", InferenceJob, TrainingJob)
@@ -169,8 +169,8 @@ class Session:
 
     def _keep(self, scribe: Scribe, job: Job, version: str, result: Result) -> None:
         records = scribe.records(job, version, result)
-        self.sink(records)
         self.records += records
+        self.sink(records)
 
     def _events(
         self, task: dict[str, Any], jobs: Sequence[J], spell: Callable[[J], dict[str, Any]], doing: str

@@ -1,0 +1,139 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from selector.cli.main import main
+from selector.evidence.store import open_store
+from selector.profiling import runtimes
+from selector.profiling.runtimes.export import recipe
+
+FAKES = Path(__file__).parents[1] / "profiling"
+BACKBONES = ("resnet18", "resnet26", "resnet34", "resnet50")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with model files for runtimes that never look at them, and those runtimes."""
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SELECTOR_STORE", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(FAKES))
+    monkeypatch.syspath_prepend(str(FAKES))
+    monkeypatch.setitem(runtimes.RUNTIMES, "nothing", "fake_runtimes:Fake")
+    monkeypatch.setitem(runtimes.RUNTIMES, "misfortune", "fake_runtimes:Misfortune")
+    for name in BACKBONES:
+        place = recipe("weights", name, resolution=224).path
+        place.parent.mkdir(parents=True)
+        place.touch()
+    return tmp_path / "home"
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def profile(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["selector", "profile", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        return int(caught.value.code or 0), told.out, told.err
+
+    return profile
+
+
+def test_the_document_keeps_its_contract(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("resnet18", "resnet50", "--runtime", "nothing", "--json", "-o", tmp_path / "p.json", "--quiet")
+    assert code == 0
+    assert err == ""
+    document = json.loads(out)
+    assert document == json.loads((tmp_path / "p.json").read_text())
+    assert document["schema_version"] == 1
+    assert document["complete"]
+    assert document["failures"] == []
+    wanted = "backbone freeze runtime precision resolution batch_size threads metric value low high unit n stable"
+    for record in document["records"]:
+        assert set(record) >= set(wanted.split()) | {"provenance", "source", "fingerprint"}
+        assert record["provenance"] == "measured"
+    assert {r["backbone"] for r in document["records"]} == {"resnet18", "resnet50"}
+    with open_store() as store:
+        assert len(store.records()) == len(document["records"])
+        assert store.environment(document["records"][0]["fingerprint"]) == document["environment"]
+
+
+def test_a_person_sees_a_table(run: Run) -> None:
+    code, out, err = run("resnet18", "--runtime", "nothing")
+    assert code == 0
+    assert "resnet18" in out
+    assert "p50" in out
+    assert "figures are in the evidence store" in err
+
+
+def test_where_nothing_was_measured_it_says_so_with_5(run: Run) -> None:
+    code, out, err = run("resnet18", "resnet26", "--runtime", "misfortune", "--json", "--quiet")
+    assert code == 5
+    outcomes = {f["job"]["backbone"]: f["outcome"] for f in json.loads(out)["failures"]}
+    assert outcomes == {"resnet18": "out-of-memory", "resnet26": "crashed"}
+    assert all({"what", "outcome", "detail"} <= set(f) for f in json.loads(out)["failures"])
+    assert "nothing was measured" in err
+
+
+def test_all_faults_of_the_request_at_once(run: Run) -> None:
+    code, _, err = run("resnet81", "--runtime", "onnx", "--freeze", "last-x", "--threads", "a", "--resolution", "7")
+    assert code == 2
+    for part in ("did you mean 'resnet18'", "no runtime 'onnx'", "'last-x'", "--threads: 'a'", "resolution 7"):
+        assert part in err
+
+
+def test_no_backbone_is_bad_input(run: Run) -> None:
+    code, _, err = run()
+    assert code == 2
+    assert "--all" in err
+
+
+def test_a_family_is_measured_whole(run: Run) -> None:
+    code, _, err = run("--family", "vgg,resnest", "--runtime", "nothing", "--resolution", "3")
+    assert code == 2
+    assert "'resnest' is not allowed" in err
+
+
+def test_an_unwritable_output_is_told_before_the_work(run: Run, home: Path, tmp_path: Path) -> None:
+    code, _, err = run("resnet18", "--runtime", "nothing", "-o", tmp_path / "missing" / "p.json")
+    assert code == 1
+    assert "cannot write" in err
+    with open_store() as store:
+        assert store.records() == []
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    script = (
+        "import fake_runtimes; from selector.profiling import runtimes; "
+        "runtimes.RUNTIMES['misfortune'] = 'fake_runtimes:Misfortune'; "
+        "from selector.cli.main import main; main()"
+    )
+    output = tmp_path / "p.json"
+    # resnet34 hangs while it is loaded, after resnet50's first figures are finished
+    arguments = ["profile", "resnet50", "resnet34", "--runtime", "misfortune", "-o", str(output)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(600):
+        if output.exists() and json.loads(output.read_text())["records"]:
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; 4 finished figures are in the store" in err
+    with open_store() as store:
+        assert len(store.records()) == 4
+    document = json.loads(output.read_text())
+    assert not document["complete"]
+    assert len(document["records"]) == 4

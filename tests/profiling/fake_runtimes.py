@@ -1,0 +1,74 @@
+"""Runtimes whose truth is known: they do nothing, wait for a known time, or fail in a known way."""
+
+import os
+import signal
+import time
+from types import TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+
+from selector.profiling.runtimes.base import Batch, Logits, Runtime
+
+
+class Fake(Runtime):
+    """Does nothing, for every backbone."""
+
+    name: ClassVar[str] = "nothing"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    distribution: ClassVar[str] = "numpy"
+    loads = "weights"
+
+    @classmethod
+    def prepare_process(cls, threads: int) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def run(self, batch: Batch) -> Logits:
+        return np.zeros((batch.shape[0], self.model.classes), dtype=np.float32)
+
+
+class BusyWait(Fake):
+    """Busy for one millisecond."""
+
+    name = "busy-wait"
+
+    def run(self, batch: Batch) -> Logits:
+        end = time.perf_counter_ns() + 1_000_000
+        while time.perf_counter_ns() < end:
+            pass
+        return super().run(batch)
+
+
+class Misfortune(Fake):
+    """What goes wrong depends on the backbone, so that one set holds every kind of failure and a success."""
+
+    name = "misfortune"
+    calls = 0
+
+    def __enter__(self) -> Self:
+        if self.model.backbone == "resnet18":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 TB")
+        if self.model.backbone == "resnet26":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.model.backbone == "resnet34":
+            time.sleep(3600)
+        return self
+
+    def run(self, batch: Batch) -> Logits:
+        self.calls += 1
+        if self.model.backbone == "resnet18d" and self.calls > 20:  # well after its first moments
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.model.backbone == "resnet26d" and self.calls > 20:
+            raise ValueError("a kernel refused")
+        return super().run(batch)
+
+
+ALL = (Fake, BusyWait, Misfortune)

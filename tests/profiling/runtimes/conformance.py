@@ -1,0 +1,156 @@
+"""What every runtime has to keep. A runtime's test class inherits `RuntimeConformance` and names its runtime.
+
+All is observed in a process of the runtime's own, once a class: two runtimes in one process disturb each other.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from selector.hardware.machine import detect
+from selector.profiling.runtimes import RUNTIMES, export, load, runtime
+
+BACKBONE = "mobilenetv3_small_050"
+RESOLUTION = 75  # odd on purpose
+LARGE = "resnet18"
+LARGE_BYTES = 46_800_000
+
+
+class RuntimeConformance:
+    name: ClassVar[str]
+    tolerance: ClassVar[float] = 1e-3  # of the largest logit
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def seen(cls, model_home: Path) -> dict[str, Any]:
+        kind = runtime(cls.name)
+        offer = kind.availability(detect())
+        if not offer.usable:
+            pytest.skip(offer.why or cls.name)
+        environment = {**os.environ, "SELECTOR_HOME": str(model_home), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, __file__, RUNTIMES[cls.name]],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return seen
+
+    def test_answers_as_eager_does_for_one_image_and_an_odd_batch(self, seen: dict[str, Any]) -> None:
+        for batch in ("1", "3"):
+            answer, expected = np.array(seen["answers"][batch]), np.array(seen["expected"][batch])
+            assert answer.shape == (int(batch), 1000)
+            assert np.abs(answer - expected).max() <= self.tolerance * np.abs(expected).max()
+
+    def test_what_is_timed_gives_the_same_answer(self, seen: dict[str, Any]) -> None:
+        assert seen["bound_twice"]
+
+    def test_refuses_other_shapes_and_goes_on(self, seen: dict[str, Any]) -> None:
+        assert all("holds a model for [n, 3, 75, 75]" in text for text in seen["refusals"])
+        assert len(seen["refusals"]) == 4
+        assert seen["answers_after_refusals"]
+
+    def test_refuses_to_run_before_it_is_entered(self, seen: dict[str, Any]) -> None:
+        assert "enter" in seen["before_entering"]
+
+    def test_frees_its_memory(self, seen: dict[str, Any]) -> None:
+        # the third to the eighth load of a model must not each leave one behind
+        assert seen["rss"][-1] - seen["rss"][2] < 2 * LARGE_BYTES
+
+    def test_says_what_to_install_where_it_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from selector.profiling.runtimes import base
+
+        monkeypatch.setattr(base, "find_spec", lambda name: None)
+        offer = runtime(self.name).availability(detect())
+        assert not offer.usable
+        assert offer.why is not None
+        assert "pip install" in offer.why
+
+    def test_its_file_imports_no_library(self) -> None:
+        script = (
+            "import sys; from selector.profiling.runtimes import runtime; "
+            f"k = runtime({self.name!r}); "
+            "print([m for m in ('torch', 'onnxruntime', 'openvino', 'tensorrt', 'timm') if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    def test_knows_its_version(self) -> None:
+        assert runtime(self.name).version()[0].isdigit()
+
+
+def observe(path: str) -> dict[str, Any]:
+    """Everything that the tests look at, gathered in this process."""
+    import psutil
+
+    kind = load(path)
+    kind.prepare_process(1)
+    file = export.recipe(kind.loads, BACKBONE, resolution=RESOLUTION).model_file(RESOLUTION)
+    images = {
+        n: np.random.default_rng(n).standard_normal((n, 3, RESOLUTION, RESOLUTION), dtype=np.float32) for n in (1, 3)
+    }
+    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": []}
+    try:
+        kind(file, precision="fp32", threads=1).run(images[1])
+    except RuntimeError as error:
+        seen["before_entering"] = str(error)
+    with kind(file, precision="fp32", threads=1) as loaded:
+        for n, batch in images.items():
+            seen["answers"][n] = loaded.run(batch).tolist()
+        step = loaded.bind(images[1])
+        step()
+        seen["bound_twice"] = np.allclose(step(), seen["answers"][1], atol=1e-4)
+        for shape in ((1, 3, 74, 75), (1, 1, 75, 75), (3, 75, 75), (0, 3, 75, 75)):
+            try:
+                loaded.run(np.zeros(shape, dtype=np.float32))
+            except ValueError as error:
+                seen["refusals"].append(str(error))
+        seen["answers_after_refusals"] = np.allclose(loaded.run(images[1]), seen["answers"][1], atol=1e-4)
+    large = export.recipe(kind.loads, LARGE, resolution=64).model_file(64)
+    for _ in range(8):
+        with kind(large, precision="fp32", threads=1) as loaded:
+            loaded.run(np.zeros((1, 3, 64, 64), dtype=np.float32))
+        seen["rss"].append(psutil.Process().memory_info().rss)
+    return seen
+
+
+def make_files(path: str) -> None:
+    """The model files that are observed."""
+    kind = load(path)
+    export.make(export.recipe(kind.loads, BACKBONE, resolution=RESOLUTION))
+    export.make(export.recipe(kind.loads, LARGE, resolution=64))
+
+
+def expected() -> dict[int, Any]:
+    """Eager's answers, from the model that the files were made of."""
+    import torch
+
+    from selector.profiling import models
+
+    model = models.create(BACKBONE)
+    answers = {}
+    for n in (1, 3):
+        images = np.random.default_rng(n).standard_normal((n, 3, RESOLUTION, RESOLUTION), dtype=np.float32)
+        with torch.inference_mode():
+            answers[n] = model(torch.from_numpy(images)).tolist()
+    return answers
+
+
+if __name__ == "__main__":
+    if os.fork() == 0:  # torch makes the files and the expected answers in a process of its own
+        make_files(sys.argv[1])
+        Path(os.environ["SELECTOR_HOME"], "expected.json").write_text(json.dumps(expected()))
+        os._exit(0)
+    assert os.wait()[1] == 0, "making the model files failed"
+    observed = observe(sys.argv[1])
+    observed["expected"] = json.loads(Path(os.environ["SELECTOR_HOME"], "expected.json").read_text())
+    sys.stdout.write(json.dumps(observed))

@@ -1,0 +1,5 @@
+from conformance import RuntimeConformance
+
+
+class TestOnnxRuntime(RuntimeConformance):
+    name = "onnxruntime"

@@ -1,0 +1,5 @@
+from conformance import RuntimeConformance
+
+
+class TestTorchEager(RuntimeConformance):
+    name = "torch-eager"

@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import pytest
+
+from selector.backbones.depth import FreezeDepth
+from selector.errors import InvalidInput
+from selector.hardware.machine import detect
+from selector.profiling.jobs import InferenceJob, TrainingJob, job_from_json, job_to_json
+from selector.profiling.plan import Grid, plan, usable_runtimes
+
+MACHINE = replace(detect(), usable_cpus=4, quota_cpus=None)
+
+
+def test_a_grid_is_every_combination() -> None:
+    grid = Grid(
+        ("resnet18", "vgg16"),
+        runtimes=("onnxruntime", "torch-eager"),
+        resolutions=(64, None),
+        threads=(1, None),
+        freezes=(FreezeDepth("none"), FreezeDepth("last-3")),
+    )
+    jobs = plan(grid, MACHINE)
+    assert len(jobs) == len(set(jobs)) == 2 * 2 * 2 * 2 + 2 * 2 * 2 * 2
+    assert InferenceJob("vgg16", "onnxruntime", "fp32", 224, 4) in jobs
+    points = {j.backbone: j.freeze for j in jobs if isinstance(j, TrainingJob) and j.freeze.name == "last-3"}
+    assert points["vgg16"].frozen_blocks == points["vgg16"].total_blocks - 3
+
+
+def test_without_a_freeze_depth_no_training_is_measured() -> None:
+    assert not any(isinstance(job, TrainingJob) for job in plan(Grid(("resnet18",)), MACHINE))
+
+
+def test_without_a_runtime_all_that_are_usable_are_measured() -> None:
+    jobs = plan(Grid(("resnet18",)), MACHINE)
+    assert tuple(j.runtime for j in jobs if isinstance(j, InferenceJob)) == usable_runtimes(MACHINE)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    grid = Grid(
+        ("resnet81", "resnet18"),
+        runtimes=("onnx", "torch-eager"),
+        precisions=("fp8",),
+        resolutions=(7,),
+        threads=(5,),
+        freezes=(FreezeDepth("last-99"),),
+        training_batch=1,
+    )
+    with pytest.raises(InvalidInput) as caught:
+        plan(grid, MACHINE)
+    told = "\n".join(caught.value.faults)
+    for part in (
+        "did you mean 'resnet18'",
+        "no runtime 'onnx'",
+        "'fp8'",
+        "resolution 7",
+        "5 threads",
+        "last-99",
+        "at least 2",
+    ):
+        assert part in told
+    assert len(caught.value.faults) == 7
+
+
+def test_jobs_survive_their_journey() -> None:
+    for job in plan(Grid(("resnet18",), freezes=(FreezeDepth("80%"),)), MACHINE):
+        assert job_from_json(job_to_json(job)) == job

@@ -1,0 +1,122 @@
+from math import comb
+
+import numpy as np
+import pytest
+
+from selector.profiling.protocol import Settings, Tracker, median_interval, p90_bound, settled
+
+SETTINGS = Settings(window_s=0.01, min_windows=6, deadline_s=1.0, warmup_cap_s=0.5, tail_budget_s=0.2)
+
+
+def feed(tracker: Tracker, times: list[float], *, limit: int = 10_000) -> int:
+    """Windows of the given times, over and over, until the tracker has enough; how many it took."""
+    source = iter(times * limit)
+    count = 0
+    while not tracker.finished:
+        tracker.add([next(source) for _ in range(tracker.next_window())])
+        count += 1
+    return count
+
+
+def test_the_medians_interval_is_the_tables_one() -> None:
+    # Conover's table and every textbook: n = 10 at 95 % is the 2nd and the 9th value
+    assert median_interval(list(range(1, 11))) == (2, 9)
+    assert median_interval(list(range(1, 7))) == (1, 6)
+    assert median_interval(list(range(1, 101))) == (40, 61)
+
+
+def test_the_medians_interval_holds_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    draws = random.lognormal(size=(2000, 40))
+    intervals = [median_interval(list(row)) for row in draws]
+    covered = np.mean([low <= 1.0 <= high for low, high in intervals])
+    assert 0.945 <= covered <= 0.99
+
+
+def test_a_p90_needs_64_samples() -> None:
+    assert p90_bound(list(range(63))) is None
+    assert p90_bound(list(range(64))) == 62  # one sample lies beyond it: MLPerf's smallest run
+
+
+@pytest.mark.parametrize("n", [64, 100, 999, 1000, 3000])
+def test_the_p90_bound_is_the_smallest_that_holds_at_99_percent(n: int) -> None:
+    bound = p90_bound([float(i) for i in range(n)])
+    assert bound is not None
+    k = int(bound) + 1  # its rank from below
+    # P(Bin(n, 0.9) ≥ k) in exact integers: 9^i of 10^n
+    at_least = [sum(comb(n, i) * 9**i for i in range(rank, n + 1)) / 10**n for rank in (k, k - 1)]
+    assert at_least[0] <= 0.01 < at_least[1]
+
+
+def test_settled_looks_at_the_last_windows_only() -> None:
+    assert settled([50, 10, 10.5, 9.5], count=3, tolerance=0.1)
+    assert not settled([10, 10, 13], count=3, tolerance=0.1)
+    assert not settled([10, 10], count=3, tolerance=0.1)
+
+
+def test_a_steady_configuration_stops_early_and_is_stable() -> None:
+    tracker = Tracker(SETTINGS)
+    feed(tracker, [1.0, 1.01, 0.99])
+    figure = tracker.measurement()
+    assert figure.stable
+    assert figure.reason is None
+    assert figure.p50 == 1.0
+    assert figure.n >= 64
+    assert figure.p90 == 1.01
+    assert tracker.timed_s < SETTINGS.deadline_s / 2
+
+
+def test_the_warm_up_is_left_out() -> None:
+    tracker = Tracker(SETTINGS)
+    slow = iter([9.0, 7.0, 5.0, 3.0, 2.0])
+    while not tracker.finished:
+        level = next(slow, 1.0)
+        tracker.add([level] * tracker.next_window())
+    figure = tracker.measurement()
+    assert figure.high == 1.0
+    assert figure.warmup_samples > 0
+
+
+def test_a_noisy_configuration_runs_to_its_deadline_and_is_marked() -> None:
+    tracker = Tracker(SETTINGS)
+    feed(tracker, list(np.random.default_rng(0).uniform(1, 3, size=997)))
+    figure = tracker.measurement()
+    assert not figure.stable
+    assert figure.reason
+    assert tracker.timed_s >= SETTINGS.deadline_s
+
+
+def test_a_drifting_configuration_is_not_called_stable() -> None:
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=0.5, tail_budget_s=0.0))
+    level = 1.0
+    while not tracker.finished:
+        tracker.add([level] * tracker.next_window())
+        level *= 1.03
+    assert not tracker.measurement().stable
+
+
+def test_a_warm_up_that_never_settles_is_capped_and_told() -> None:
+    tracker = Tracker(SETTINGS)
+    level = 1.0
+    while not tracker.finished:
+        tracker.add([level] * 8)
+        level = 3.0 if level == 1.0 else 1.0
+    assert tracker.measurement().reason == "the warm-up never settled"
+
+
+def test_slow_configurations_need_no_64_samples() -> None:
+    tracker = Tracker(Settings(deadline_s=20, tail_budget_s=3.0))
+    feed(tracker, [400.0])
+    figure = tracker.measurement()
+    assert figure.stable
+    assert figure.p90 is None
+    assert figure.n < 64
+
+
+def test_nothing_is_made_of_nothing() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Tracker().add([])
+    with pytest.raises(ValueError, match="nothing measured"):
+        Tracker().measurement()
+    with pytest.raises(ValueError, match="at least one"):
+        median_interval([])

@@ -1,0 +1,218 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from process_checks import ends
+
+from selector.evidence.record import FreezePoint, Record
+from selector.evidence.store import open_store
+from selector.hardware.machine import detect
+from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.protocol import PROTOCOL_VERSION, Settings
+from selector.profiling.runtimes.export import recipe
+from selector.profiling.session import Session, Sink, Thoroughness
+
+QUICK = Settings(
+    window_s=0.005, min_windows=3, warmup_cap_s=0.3, deadline_s=0.5, target=0.5, drift=1.0, tail_budget_s=0.1
+)
+SMALL = "mobilenetv3_small_050"
+
+
+class Ear:
+    """Adds up what a listener hears."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.total = 0
+        self.doings: set[str] = set()
+
+    def planned(self, steps: int) -> None:
+        self.total = steps
+
+    def at(self, job: Job, doing: str, progress: float) -> None:
+        assert 0 <= progress <= 1
+        self.doings.add(doing)
+
+    def done(self, steps: int) -> None:
+        self.steps += steps
+
+
+def session(sink: Sink = lambda records: None, *, patience_s: float = 100.0) -> Session:
+    return Session(detect(), sink, Ear(), Thoroughness(QUICK, QUICK, patience_s))
+
+
+def fake(backbone: str, runtime: str) -> InferenceJob:
+    """A job of a runtime that never looks at its file."""
+    place = recipe("weights", backbone, resolution=64).path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    return InferenceJob(backbone, runtime, "fp32", 64, 1)
+
+
+def medians(records: Sequence[Record]) -> dict[str, float]:
+    return {r.conditions.backbone: r.figure.value for r in records if r.figure.metric.name == "latency_ms_p50"}
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    pass
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_home: Path) -> None:
+    doomed = ["resnet18", "resnet26", "resnet34", "resnet18d", "resnet26d"]
+    jobs = [fake(name, "misfortune") for name in [*doomed, "resnet50", "resnet101"]]
+    made = session(patience_s=3)
+    made.run(jobs)
+    outcomes = {failure.job.backbone: failure.outcome for failure in made.failures}
+    assert outcomes == {
+        "resnet18": "out-of-memory",
+        "resnet26": "crashed",
+        "resnet34": "hung",
+        "resnet18d": "killed",
+        "resnet26d": "failed",
+    }
+    assert set(medians(made.records)) == {"resnet50", "resnet101"}
+    details = {failure.job.backbone: failure.detail for failure in made.failures}
+    assert details["resnet26d"] == "ValueError: a kernel refused"
+    assert "SIGSEGV" in details["resnet26"]
+    # what was measured before a worker died is measured once
+    firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
+    assert sorted(firsts) == ["resnet101", "resnet18d", "resnet26d", "resnet50"]
+
+
+def test_a_known_time_comes_out_and_progress_adds_up(fakes: None, own_home: Path) -> None:
+    made = session()
+    made.run([fake("resnet18", "busy-wait"), fake("resnet50", "nothing")])
+    found = medians(made.records)
+    assert found["resnet18"] >= 1.0  # it cannot be faster than it waits
+    assert found["resnet50"] < found["resnet18"]
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total == 6
+    assert made.timed_s > 0
+
+
+def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> None:
+    used: list[float] = []
+
+    def slow(records: Sequence[Record]) -> None:
+        worker = psutil.Process().children()[0]
+        before = worker.cpu_times()
+        time.sleep(0.3)
+        after = worker.cpu_times()
+        used.append(after.user + after.system - before.user - before.system)
+
+    session(slow).run([fake("resnet18", "busy-wait"), fake("resnet26", "busy-wait")])
+    assert len(used) == 4
+    assert max(used) < 0.15
+
+
+def test_an_interruption_ends_the_worker_and_keeps_what_is_there(fakes: None, own_home: Path) -> None:
+    kept: list[Record] = []
+
+    def interrupted(records: Sequence[Record]) -> None:
+        kept.extend(records)
+        if medians(kept):
+            raise KeyboardInterrupt
+
+    made = session(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.run([fake("resnet18", "busy-wait"), fake("resnet26", "busy-wait")])
+    assert len(medians(kept)) == 1
+    assert not psutil.Process().children()
+
+
+def test_a_killed_run_leaves_its_finished_figures_in_the_store(fakes: None, own_home: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        sys.path[:0] = sys.argv[1].split(":")
+        import psutil, test_session as t
+        from selector.evidence.store import open_store
+        from selector.profiling import runtimes
+        runtimes.RUNTIMES["busy-wait"] = "fake_runtimes:BusyWait"
+        with open_store() as store:
+            stored = []
+            def keep(records):
+                if len(t.medians(stored)) == 2:
+                    print(psutil.Process().children()[0].pid, flush=True)
+                    os.kill(os.getpid(), signal.SIGKILL)
+                store.add(records)
+                stored.extend(records)
+                print(len(stored), flush=True)
+            t.session(keep).run([t.fake(n, "busy-wait") for n in ("resnet18", "resnet26", "resnet34")])
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    *counts, worker = map(int, done.stdout.split())
+    with open_store() as store:
+        records = store.records()
+    assert len(records) == counts[-1]
+    assert len(medians(records)) == 2
+    assert len({(r.conditions, r.figure.metric) for r in records}) == len(records)
+    assert ends(worker)
+
+
+def test_real_runtimes_give_every_figure_once() -> None:
+    made = session()
+    made.run([InferenceJob(SMALL, name, "fp32", 64, 1) for name in ("torch-eager", "onnxruntime")])
+    assert made.failures == []
+    for name in ("torch-eager", "onnxruntime"):
+        own = [r for r in made.records if r.conditions.runtime == name]
+        assert sorted(r.figure.metric.name for r in own if "p90" not in r.figure.metric.name) == [
+            "artifact_bytes",
+            "first_inference_ms",
+            "latency_ms_p50",
+            "load_ms",
+            "memory_rss_peak_bytes",
+        ]
+        assert all(r.figure.value > 0 for r in own)
+        assert {r.protocol for r in own} == {PROTOCOL_VERSION}
+        assert {r.fingerprint for r in own} == {made.fingerprint}
+        assert all("random weights" in r.figure.source for r in own)
+        (median,) = (r for r in own if r.figure.metric.name == "latency_ms_p50")
+        assert median.figure.low is not None
+        assert median.figure.high is not None
+        assert median.figure.low <= median.figure.value <= median.figure.high
+    sizes = {r.conditions.runtime: r.figure.value for r in made.records if r.figure.metric.name == "artifact_bytes"}
+    assert sizes["onnxruntime"] == recipe("onnx", SMALL, resolution=64).path.stat().st_size
+
+
+def test_training_costs_less_the_more_is_frozen() -> None:
+    made = session()
+    points = [FreezePoint("none", 0, 13), FreezePoint("last-3", 10, 13), FreezePoint("head", 13, 13)]
+    made.run([TrainingJob(SMALL, point, "fp32", 64, 1, 4) for point in points])
+    assert made.failures == []
+    trainable = [r.figure.value for r in made.records if r.figure.metric.name == "params_trainable"]
+    memory = [r.figure.value for r in made.records if r.figure.metric.name == "train_memory_rss_peak_bytes"]
+    assert trainable == sorted(trainable, reverse=True)
+    assert trainable[-1] == 1024 * 1000 + 1000  # the classifier alone
+    assert memory[0] > memory[-1]
+    depths = [r.conditions.freeze for r in made.records if r.figure.metric.name == "train_step_ms"]
+    assert depths == points
+
+
+def test_a_disk_that_takes_no_model_file_fails_its_configurations_alone(own_home: Path) -> None:
+    own_home.mkdir()
+    (own_home / "cache").write_text("a file where a folder has to be")
+    made = session()
+    made.run([InferenceJob(SMALL, "onnxruntime", "fp32", 64, 1)])
+    assert [f.outcome for f in made.failures] == ["failed"]
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+    assert os.listdir(own_home) == ["cache"]
