@@ -9,6 +9,8 @@ import typer
 
 from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, probe, profile, recommend, report
 from selector.cli.options import Debug
+from selector.cli.predict import predict
+from selector.cli.tune import tune
 from selector.errors import SelectorError
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ app.command()(catalog.catalog)
 app.command()(estimate.estimate)
 app.command()(profile.profile)
 app.command(cls=report.Several)(report.report)
+app.command()(tune)
+app.command()(predict)
 app.add_typer(evidence.app, name="evidence")
 hardware.app.command("calibrate")(hardware_calibrate.calibrate)
 hardware.app.command("plan")(hardware_calibrate.plan)

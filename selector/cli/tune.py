@@ -1,0 +1,205 @@
+"""`selector tune`: search backbone, freeze depth and hyperparameters on one's own images within a wall-clock budget."""
+
+import json as jsonlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
+from selector.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from selector.tuning.info import DeployLimits, Progress, TuneResult
+
+SHORTLIST = 3
+"""Backbones that are screened where none are named: more would cost the search its time."""
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(help="A folder with a subfolder a class, or a CSV or Parquet file.")],
+    budget: Annotated[str, typer.Option("--budget", help="Wall-clock time for everything: 90s, 20m, 2h.")] = "20m",
+    backbones: Annotated[
+        str | None, typer.Option("--backbones", help="Search over these; default: the best of `recommend` here.")
+    ] = None,
+    freeze: Annotated[str | None, typer.Option("--freeze", help="Only these depths, with commas between.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder with pretrained weights by timm id.")
+    ] = None,
+    random_init: Annotated[bool, typer.Option("--random-init", help="Start from random weights, if you must.")] = False,
+    hardware: Annotated[str, typer.Option("--hardware", help="Where the model will run; ranks the shortlist.")] = "cpu",
+    max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Of one inference.")] = None,
+    max_artifact_mb: Annotated[float | None, typer.Option("--max-artifact-mb", help="Of the fp32 weights.")] = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Folder for the model; default: in the study's.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study; default: named after data.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was broken off.")] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", envvar="SELECTOR_STORAGE", help="postgresql:// URL, for several hosts on one study."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Trials at a time on this host.")] = 1,
+    cache_gb: Annotated[float, typer.Option("--cache-gb", help="Room for cached activations; 0: no cache.")] = 20.0,
+    max_trials: Annotated[int | None, typer.Option("--max-trials", help="Stop the search after so many.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of split, sampler and training.")] = 0,
+    json: Json = False,
+    output: Output = None,
+    store: Store = None,
+    profile_folder: ProfileFolder = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tune on your own images within a time budget; hands over a trained, tested, deployable model.
+
+    -o PATH writes the JSON document to a file. The model (safetensors, ONNX, int8 ONNX, preprocessing, model card)
+    lies in the folder that is printed at the end.
+    """
+    from selector.reporting.output import opened_output
+    from selector.tuning.data.listing import list_images
+    from selector.tuning.info import DEFAULT_FREEZES, DeployLimits, TuneRequest
+    from selector.tuning.search.tune import tune as tune_study
+
+    seconds = parse_budget(budget)
+    images = len(list_images(data).entries)
+    limits = DeployLimits(max_latency_ms, max_artifact_mb)
+    names = _names(backbones)
+    if not names:
+        names, limits = _shortlist(images, hardware, weights, limits, store, profile_folder)
+    request = TuneRequest(
+        data=data,
+        budget_s=seconds,
+        backbones=names,
+        freezes=_names(freeze) or DEFAULT_FREEZES,
+        weights=weights,
+        random_init=random_init,
+        limits=limits,
+        seed=seed,
+        workers=workers,
+        storage=storage,
+        study=study,
+        resume=resume,
+        cache_bytes=int(cache_gb * 1024**3),
+        save=save,
+        max_trials=max_trials,
+        command=_command(),
+    )
+    if output is not None and output != Path("-"):
+        with opened_output(output) as write:
+            result = _with_progress(lambda tell: tune_study(request, tell), quiet)
+            write(_document(result))
+    else:
+        result = _with_progress(lambda tell: tune_study(request, tell), quiet)
+    if json or output == Path("-"):
+        sys.stdout.write(_document(result))
+    elif not quiet:
+        _show(result)
+    else:
+        sys.stdout.write(f"{result.winner.folder}\n")
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of "90s", "20m", "1.5h" or a bare number of seconds. Raises InvalidInput."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if not match:
+        raise InvalidInput(f"--budget {text!r} is no time; write 90s, 20m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _shortlist(
+    images: int,
+    hardware: str,
+    weights: Path | None,
+    limits: "DeployLimits",
+    store: str | None,
+    profile_folder: Path | None,
+) -> "tuple[tuple[str, ...], DeployLimits]":
+    """The best backbones of `recommend` whose weights are in the folder, if there is one; latencies where limited."""
+    from selector import advisor
+    from selector.backbones import catalog
+    from selector.decision.request import AskedLimits
+
+    folder = weights or (Path(os.environ["SELECTOR_WEIGHTS"]) if os.environ.get("SELECTOR_WEIGHTS") else None)
+    known = set(catalog.names())
+    here = tuple(sorted({file.stem for file in folder.iterdir()} & known)) if folder and folder.is_dir() else ()
+    answer = advisor.recommend(
+        hardware,
+        max(images, 1),
+        limits=AskedLimits(limits.max_latency_ms, limits.max_artifact_mb, None, None),
+        backbones=here,
+        store=store,
+        profile_folder=profile_folder,
+    )
+    ranked: dict[str, None] = {}
+    for candidate in (answer.recommendation.candidate, *answer.candidates):
+        if candidate.feasible:
+            ranked[candidate.backbone] = None
+    return tuple(ranked)[:SHORTLIST], limits
+
+
+def _with_progress(work: "Callable[[Callable[[Progress], None]], TuneResult]", quiet: bool) -> "TuneResult":
+    """Run `work` with a live line on stderr: phase, trials, best so far, time left."""
+    if quiet:
+        return work(lambda progress: None)
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("starting") as status:
+
+        def tell(progress: "Progress") -> None:
+            best = "" if progress.best is None else f" · best macro-F1 {progress.best:.3f}"
+            left = f"{max(progress.left_s, 0) // 60:.0f}:{max(progress.left_s, 0) % 60:02.0f} left"
+            line = f"{progress.phase} · {progress.trials} trials{best} · {left} · {progress.says}"
+            status.update(Text(line))
+            if not progress.passing:
+                console.print(progress.says, markup=False)
+
+        return work(tell)
+
+
+def _show(result: "TuneResult") -> None:
+    """The result for people, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if result.random_init:
+        console.print("[bold red]random weights: nothing here says what a pretrained backbone would reach[/]")
+    winner, budget = result.winner, result.budget
+    test = winner.result["test"]
+    table = Table("score", "test", "95 % interval", box=None)
+    for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy"), ("AUC", "auc")):
+        score = test[key]
+        if score["value"] is not None:
+            table.add_row(name, f"{score['value']:.3f}", f"{score['low']:.3f} – {score['high']:.3f}")
+    recipe = winner.recipe
+    console.print(f"{recipe.backbone}, frozen to {recipe.freeze}, {recipe.resolution} px: {winner.result['how']}")
+    console.print(table)
+    agreement, int8 = winner.result["onnx_agreement"], winner.result["int8"]
+    console.print(f"ONNX and torch agree on {agreement['agree']} of {agreement['images']} test images")
+    if "test" in int8:
+        console.print(
+            f"int8: macro-F1 lower by {int8['macro_f1_lost']:.3f}, {int8['latency_ms']['p50']:.1f} ms against "
+            f"{winner.result['latency_ms']['p50']:.1f} ms"
+        )
+    else:
+        console.print(f"int8: left out, {int8['left_out']}")
+    console.print(f"{len(result.trials)} trials, {budget.used_s:.0f} of {budget.asked_s:.0f} s", markup=False)
+    console.print(f"study {result.study}, model in {winner.folder}", markup=False, soft_wrap=True)
+
+
+def _document(result: "TuneResult") -> str:
+    return jsonlib.dumps({"schema_version": 1, **result.as_json()}, ensure_ascii=False, indent=2) + "\n"
+
+
+def _command() -> str:
+    return shlex.join(["selector", *sys.argv[1:]])
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()

@@ -1,0 +1,1 @@
+"""Fine-tuning under a budget: data, recipe, activation cache, trainer, search, winner."""

@@ -1,0 +1,155 @@
+"""The model card of a winner: a README.md in the hub's format. Needs huggingface_hub, and nothing of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from selector.tuning.scores import Scores
+
+_TEMPLATE = """---
+{{ card_data }}
+---
+
+# {{ backbone }} fine-tuned on {{ data_name }}
+
+{{ backbone }} with its first {{ frozen }} of {{ total }} blocks frozen, tuned by `selector tune` within
+{{ budget }} seconds. Classes: {{ classes }}.
+
+## Scores on {{ images }} test images that no choice was made on
+
+| score | value | 95 % interval (bootstrap over images) |
+|---|---|---|
+{{ score_rows }}
+
+| class | images | precision | recall | F1 |
+|---|---|---|---|---|
+{{ class_rows }}
+
+The interval says how the figure would move with other test images, not with another training run.
+
+## Files
+
+{{ files }}
+
+## Use
+
+    selector predict {{ folder }} IMAGE…
+
+An answer is the mean over {{ views }} view(s) of the image ({{ view_kind }}). {{ onnx_says }}
+
+## Training
+
+{{ training }}
+
+| setting | value |
+|---|---|
+{{ recipe_rows }}
+
+## Limits
+
+Trained and tested on {{ data_name }} alone; images from another source, camera or time were not looked at.
+Preprocessing is the pretraining's, stored in preprocessing.json; other preprocessing changes the answers.
+
+## Reproduce
+
+    {{ command }}
+
+{{ environment }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card says beyond the scores."""
+
+    backbone: str
+    data_name: str
+    frozen: int
+    total: int
+    budget: float
+    classes: tuple[str, ...]
+    files: Mapping[str, str]  # name → what it is
+    folder: str
+    views: int
+    view_kind: str
+    onnx_says: str
+    training: str
+    recipe: Mapping[str, Any]
+    command: str
+    environment: Mapping[str, str]
+
+
+def model_card(facts: CardFacts, scores: Scores) -> str:
+    """The text of the card: front matter for machines, then sentences and tables for people."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    data = ModelCardData(
+        base_model=f"timm/{facts.backbone}",
+        library_name="timm",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "backbone-selector"],
+        model_name=f"{facts.backbone} on {facts.data_name}",
+        eval_results=[
+            EvalResult(
+                task_type="image-classification",
+                dataset_type="local",
+                dataset_name=facts.data_name,
+                dataset_split="test",
+                metric_type=name,
+                metric_value=round(value, 4),
+            )
+            for name, value in _headline(scores).items()
+        ],
+    )
+    card = ModelCard.from_template(
+        data,
+        template_str=_TEMPLATE,
+        backbone=facts.backbone,
+        data_name=facts.data_name,
+        frozen=facts.frozen,
+        total=facts.total,
+        budget=f"{facts.budget:.0f}",
+        classes=", ".join(facts.classes),
+        images=scores.images,
+        score_rows="\n".join(_score_rows(scores)),
+        class_rows="\n".join(_class_rows(scores)),
+        files="\n".join(f"- `{name}`: {says}" for name, says in facts.files.items()),
+        folder=facts.folder,
+        views=facts.views,
+        view_kind=facts.view_kind,
+        onnx_says=facts.onnx_says,
+        training=facts.training,
+        recipe_rows="\n".join(f"| {name} | {value} |" for name, value in facts.recipe.items()),
+        command=facts.command,
+        environment="\n".join(f"- {name} {value}" for name, value in facts.environment.items()),
+    )
+    return str(card)
+
+
+def _headline(scores: Scores) -> dict[str, float]:
+    named = {"accuracy": scores.accuracy, "f1": scores.macro_f1, "roc_auc": scores.auc}
+    return {name: score.value for name, score in named.items() if score.value is not None}
+
+
+def _score_rows(scores: Scores) -> list[str]:
+    named = {
+        "accuracy": scores.accuracy,
+        "macro-F1": scores.macro_f1,
+        "AUC, one against the rest": scores.auc,
+        "calibration error": scores.calibration_error,
+    }
+    return [
+        f"| {name} | {_number(score.value)} | {_number(score.low)} – {_number(score.high)} |"
+        for name, score in named.items()
+    ]
+
+
+def _class_rows(scores: Scores) -> list[str]:
+    return [
+        f"| {c.name} | {c.images} | {_number(c.precision.value)} | {_number(c.recall.value)} | {_number(c.f1.value)} |"
+        for c in scores.classes
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"

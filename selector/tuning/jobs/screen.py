@@ -1,0 +1,126 @@
+"""Screening a backbone: one frozen pass over the images, then a linear probe and nearest neighbours on its features.
+
+It costs a pass; what it finds orders the backbones before any of them is trained, and its features stay in the cache.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selector.backbones.depth import FreezeDepth
+from selector.tuning.artefacts import measure_latency
+from selector.tuning.cache.build import fill
+from selector.tuning.cache.prefix import export_fast
+from selector.tuning.data.split import Split
+from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
+from selector.tuning.jobs.common import Emit, Task, preprocess_of
+from selector.tuning.model import WeightsFrom, build, split_model, weights_digest
+from selector.tuning.preprocess import Augmentation
+from selector.tuning.recipe import Recipe
+from selector.tuning.scores import macro_f1
+
+NEIGHBOURS = 10
+PROBE_STEPS = 60
+
+
+def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Score `backbone` at `resolution` on the validation split without training it; {probe, knn, seconds …}.
+
+    `depths` are numbers of frozen blocks whose plain view is cached in the same pass.
+    """
+    started = time.monotonic()
+    name, resolution = arguments["backbone"], arguments["resolution"]
+    weights = WeightsFrom(task.weights_folder, task.random_init)
+    model = build(name, len(task.dataset.classes), weights)
+    digest = weights_digest(model)
+    total = split_model(model, FreezeDepth("head")).total_blocks
+    recipe = Recipe(name, freeze="head", resolution=resolution, augmentation="none", views=1)
+    depths = sorted({total, *(FreezeDepth.parse(d).frozen_blocks(total) for d in arguments["depths"])} - {0})
+    setup, seconds, runtime, why = 0.0, 0.0, "torch-eager", "no cache"
+    source: FeatureSource | None = None
+    if task.cache_limit:
+        keys = [task.key(recipe, digest, depth) for depth in depths]
+        filled = fill(
+            task.store,
+            keys,
+            1,
+            model=model,
+            paths=[s.path for s in task.trainable],
+            digests=[s.digest for s in task.trainable],
+            threads=task.threads,
+            progress=lambda done, all_: emit({"event": "progress", "done": done, "all": all_}),
+        )
+        setup, seconds, runtime, why = filled.setup_seconds, filled.seconds, filled.runtime, filled.why
+        if filled.views:
+            source = CachedFeatures(task.store.present(keys[-1], 1))
+    if source is None:
+        source = LiveFeatures(
+            [s.path for s in task.trainable],
+            [s.digest for s in task.trainable],
+            preprocess_of(name, resolution),
+            Augmentation(),
+            split_model(model, FreezeDepth("head")).prefix,
+            task.threads,
+        )
+    torch.set_num_threads(task.threads)
+    probe, knn = _probe(task, source)
+    return {
+        "probe": probe,
+        "knn": knn,
+        "digest": digest,
+        "total_blocks": total,
+        "setup_seconds": setup,
+        "fill_seconds": seconds,
+        "runtime": runtime,
+        "why": why,
+        "latency_ms": {f"{name}@{side}": _latency(task, model, side) for side in arguments["latency_resolutions"]},
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _latency(task: Task, model: torch.nn.Module, resolution: int) -> float:
+    """Median milliseconds of one inference of the whole network in ONNX Runtime here. Its weights do not matter."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        export_fast(model.eval(), resolution, file)
+        return measure_latency(file, resolution, task.threads).p50
+
+
+def _probe(task: Task, source: FeatureSource) -> tuple[float, float]:
+    """Macro-F1 on the validation split of a linear probe with balanced weights, and of cosine nearest neighbours."""
+    rows = np.arange(len(task.trainable))
+    parts = [
+        source.batch(part, np.zeros(len(part), dtype=np.int64))
+        for part in np.array_split(rows, max(1, len(rows) // 64))
+    ]
+    features = torch.cat(parts).flatten(1)
+    train, validation = task.rows(Split.TRAIN), task.rows(Split.VALIDATION)
+    labels, classes = torch.from_numpy(task.labels), len(task.dataset.classes)
+    mean, deviation = features[train].mean(dim=0), features[train].std(dim=0) + 1e-6
+    scaled = (features - mean) / deviation
+    counts = torch.bincount(labels[train], minlength=classes).clamp(min=1).float()
+    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=PROBE_STEPS, history_size=10)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        logits = scaled[train] @ weight.T + bias
+        loss = torch.nn.functional.cross_entropy(logits, labels[train], counts.sum() / counts / classes)
+        loss = loss + 1e-3 * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    said = (scaled[validation] @ weight.detach().T + bias.detach()).argmax(dim=1).numpy()
+    unit = torch.nn.functional.normalize(features, dim=1)
+    similar = unit[validation] @ unit[train].T
+    near = similar.topk(min(NEIGHBOURS, len(train)), dim=1)
+    votes = torch.zeros(len(validation), classes)
+    votes.scatter_add_(1, labels[train][near.indices], near.values / counts[labels[train][near.indices]])
+    truth = task.labels[validation]
+    return macro_f1(said, truth, classes), macro_f1(votes.argmax(dim=1).numpy(), truth, classes)

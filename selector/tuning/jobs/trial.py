@@ -1,0 +1,120 @@
+"""One trial: a recipe trained on the training split and scored on the validation split. Needs torch."""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from selector.backbones.depth import FreezeDepth
+from selector.tuning.data.split import Split
+from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
+from selector.tuning.jobs.common import Emit, Task
+from selector.tuning.model import SplitModel, WeightsFrom, build, split_model, weights_digest
+from selector.tuning.preprocess import Augmentation
+from selector.tuning.recipe import Recipe
+from selector.tuning.scores import macro_f1, score
+from selector.tuning.trainer import Epoch, Examples, Trained, predict, train
+
+SMALLEST_BATCH = 4
+
+
+def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Train `recipe` within `seconds` and leave weights and validation probabilities in `folder`.
+
+    Returns the scores, learning curve and times as plain values. A batch that does not fit the memory is halved.
+    """
+    recipe = Recipe.from_json(arguments["recipe"])
+    until = None if arguments["seconds"] is None else time.monotonic() + arguments["seconds"]
+    folder = Path(arguments["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(task.threads)
+    examples = Examples(task.labels, task.rows(Split.TRAIN), task.rows(Split.VALIDATION), len(task.dataset.classes))
+    split, source = prepare(task, recipe)
+    trained, recipe = train_backing_off(task, split, source, examples, recipe, until, emit)
+    assert trained.probabilities is not None
+    labels = task.labels[examples.validation]
+    plain = macro_f1(trained.probabilities.argmax(axis=1), labels, examples.classes)
+    views = symmetric_views(recipe, source)
+    averaged = None
+    probabilities = trained.probabilities
+    if views > 1:
+        many = predict(split.tail, source, examples.validation, views=views)
+        averaged = macro_f1(many.argmax(axis=1), labels, examples.classes)
+        if averaged > plain and arguments["views_allowed"] >= views:
+            probabilities = many
+        else:
+            views = 1
+    np.save(folder / "validation.npy", probabilities)
+    save_file({k: v.contiguous().cpu() for k, v in split.model.state_dict().items()}, folder / "state.safetensors")
+    return {
+        "macro_f1": macro_f1(probabilities.argmax(axis=1), labels, examples.classes),
+        "macro_f1_one_view": plain,
+        "macro_f1_all_views": averaged,
+        "predict_views": views,
+        "scores": score(probabilities, labels, task.dataset.classes).as_json(),
+        "epochs": [asdict(epoch) for epoch in trained.epochs],
+        "stopped": trained.stopped,
+        "seconds": trained.seconds,
+        "step_seconds": trained.step_seconds,
+        "batch_size": recipe.batch_size,
+        "cached": isinstance(source, CachedFeatures),
+        "views": source.views,
+    }
+
+
+def prepare(task: Task, recipe: Recipe) -> tuple[SplitModel, FeatureSource]:
+    """The split model of a recipe, and its features: from the cache where they are in it, else computed anew."""
+    weights = WeightsFrom(task.weights_folder, task.random_init)
+    model = build(recipe.backbone, len(task.dataset.classes), weights, dropout=recipe.dropout)
+    digest = weights_digest(model)
+    split = split_model(model, FreezeDepth.parse(recipe.freeze))
+    key = task.key(recipe, digest, split.frozen_blocks)
+    augmentation = recipe.augment()
+    files = task.store.present(key, augmentation.views) if task.cache_limit else []
+    if files:
+        task.store.touch(key, len(files))
+        return split, CachedFeatures(files)
+    live = LiveFeatures(
+        [s.path for s in task.trainable],
+        [s.digest for s in task.trainable],
+        key.preprocess,
+        augmentation,
+        split.prefix,
+        task.threads,
+    )
+    return split, live
+
+
+def train_backing_off(
+    task: Task,
+    split: SplitModel,
+    source: FeatureSource,
+    examples: Examples,
+    recipe: Recipe,
+    until: float | None,
+    emit: Emit,
+) -> tuple[Trained, Recipe]:
+    """Train; where memory runs out, start again with half the batch. Returns the recipe that was used in the end."""
+
+    def on_epoch(epoch: Epoch) -> None:
+        emit({"event": "epoch", **asdict(epoch)})
+
+    while True:
+        try:
+            return train(split, source, examples, recipe, until=until, on_epoch=on_epoch), recipe
+        except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+            if recipe.batch_size // 2 < SMALLEST_BATCH:
+                raise
+            recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+            emit({"event": "batch-halved", "batch_size": recipe.batch_size, "detail": str(error)[:200]})
+            split, source = prepare(task, recipe)
+
+
+def symmetric_views(recipe: Recipe, source: FeatureSource) -> int:
+    """How many views of an image an answer may be averaged over: mirror images and quarter turns, not random crops."""
+    augmentation: Augmentation = recipe.augment()
+    return min(augmentation.views, source.views) if augmentation.kind in ("flip", "dihedral") else 1

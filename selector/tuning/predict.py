@@ -1,0 +1,78 @@
+"""Classifying images with a model that `tune` saved: ONNX Runtime, Pillow and numpy, no torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from selector.errors import InvalidInput
+from selector.tuning.data.images import UnreadableImage, read_rgb
+from selector.tuning.preprocess import Augmentation, Preprocess
+
+MODEL_FILES = {"fp32": "model.onnx", "int8-static": "model.int8.onnx"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The classes of one image, most probable first; or why there are none."""
+
+    path: str
+    classes: tuple[tuple[str, float], ...]
+    error: str | None = None
+
+
+class Predictor:
+    """A saved model, ready to classify. Raises InvalidInput for a folder that holds none."""
+
+    def __init__(self, folder: Path, *, precision: str = "fp32", threads: int | None = None) -> None:
+        import onnxruntime
+
+        file = folder / MODEL_FILES[precision]
+        settings = folder / "preprocessing.json"
+        missing = [p.name for p in (file, settings) if not p.is_file()]
+        if missing:
+            raise InvalidInput(
+                f"{folder} holds no {' and no '.join(missing)}; give the folder that `selector tune` saved its model in"
+            )
+        data = json.loads(settings.read_text(encoding="utf-8"))
+        self.classes: tuple[str, ...] = tuple(data["classes"])
+        self.preprocess = Preprocess.from_json(data["preprocessing"])
+        self.views = Augmentation.of(data["views"]["kind"], 1.0, data["views"]["count"], 0)
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def logits(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits [n, classes] of preprocessed images [n, 3, r, r]."""
+        (logits,) = self._session.run(None, {"images": images})
+        return np.asarray(logits, dtype=np.float32)
+
+    def probabilities(self, path: Path) -> npt.NDArray[np.float64]:
+        """Class probabilities [classes] of one file, the mean over the model's views. Raises UnreadableImage."""
+        views = self.views.render(read_rgb(path), self.preprocess, name="", first=0, last=self.views.views)
+        return np.asarray(softmax(self.logits(np.stack(list(views)))).mean(axis=0), dtype=np.float64)
+
+    def predict(self, paths: Sequence[Path], *, top: int = 5) -> Iterator[Prediction]:
+        """A prediction for each file in turn; one that cannot be read says so and the others go on."""
+        for path in paths:
+            try:
+                found = self.probabilities(path) if path.is_file() else None
+            except UnreadableImage as error:
+                yield Prediction(str(path), (), str(error))
+                continue
+            if found is None:
+                yield Prediction(str(path), (), "no such file")
+                continue
+            order = np.argsort(-found)[:top]
+            yield Prediction(str(path), tuple((self.classes[i], float(found[i])) for i in order))
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Probabilities along the last axis."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    exponent = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True), dtype=np.float64)

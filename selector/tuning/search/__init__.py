@@ -1,0 +1,1 @@
+"""The search: Optuna proposes, worker processes train, the deadline is kept."""

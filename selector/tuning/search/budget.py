@@ -1,0 +1,65 @@
+"""The wall-clock budget, and what is kept back of it for the winner."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+SEEDS = 3
+"""Runs that the winner is averaged over, as far as the time goes."""
+
+RETRAINING_SHARE = 0.4
+"""The most of the whole budget that is kept back for them."""
+
+
+@dataclass
+class Budget:
+    """Seconds from the moment it is made. `phases` adds up what each part took."""
+
+    asked_s: float
+    started: float = field(default_factory=time.monotonic)
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def used_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the end; negative after it."""
+        return self.asked_s - self.used_s
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Seconds that the winner needs. `finishing_s`: saving, exporting, testing, quantising; `run_s`: one retraining."""
+
+    finishing_s: float
+    run_s: float
+
+    def total_s(self, asked_s: float) -> float:
+        """What the search has to leave: the finishing, and three retrainings as far as their share goes."""
+        return self.finishing_s + min(SEEDS * self.run_s, RETRAINING_SHARE * asked_s)
+
+
+def finishing_seconds(
+    *, image_s: float, test_images: int, views: int, calibration_images: int, start_s: float
+) -> float:
+    """Seconds of everything after the last training step.
+
+    `image_s` is ONNX Runtime's time for one image on all threads together. torch takes about four times as long, an
+    int8 model up to twice (field notes); calibration keeps every intermediate result. Loading, exporting, two
+    latency measurements, 1000 bootstrap resamples and the quantiser's own work came to 9 s; a fifth on top is slack.
+    """
+    passes = test_images * image_s * (views + 4 + 2 * views) + calibration_images * image_s * 8
+    return 1.2 * (9.0 + 2 * start_s + passes)

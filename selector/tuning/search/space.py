@@ -1,0 +1,118 @@
+"""The search space: one flat set of parameters that all backbones share, and the trials that are tried first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
+
+# what a trial's parameters are called in the study: the recipe's own field names
+_SAMPLED = (
+    "backbone",
+    "freeze",
+    "resolution",
+    "optimiser",
+    "lr",
+    "linear_scaling",
+    "head_factor",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "augmentation",
+    "strength",
+    "schedule",
+    "epochs",
+    "class_weights",
+    "ema",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """The choices of one study. `resolutions` and `views` hold for all backbones."""
+
+    backbones: tuple[str, ...]
+    freezes: tuple[str, ...]
+    resolutions: tuple[int, ...]
+    augmentations: tuple[str, ...]
+    views: int
+    batch_size: int
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "SearchSpace":
+        """Read what was stored with the study."""
+        return cls(
+            tuple(data["backbones"]),
+            tuple(data["freezes"]),
+            tuple(data["resolutions"]),
+            tuple(data["augmentations"]),
+            data["views"],
+            data["batch_size"],
+        )
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distributions by parameter."""
+        return {
+            "backbone": CategoricalDistribution(self.backbones),
+            "freeze": CategoricalDistribution(self.freezes),
+            "resolution": CategoricalDistribution(self.resolutions),
+            "optimiser": CategoricalDistribution(OPTIMISERS),
+            "lr": FloatDistribution(1e-5, 3e-2, log=True),
+            "linear_scaling": CategoricalDistribution([False, True]),
+            "head_factor": FloatDistribution(1.0, 30.0, log=True),
+            "weight_decay": CategoricalDistribution([0.0, 1e-4, 1e-2, 5e-2, 0.2]),
+            "label_smoothing": FloatDistribution(0.0, 0.2),
+            "dropout": FloatDistribution(0.0, 0.5),
+            "augmentation": CategoricalDistribution(self.augmentations),
+            "strength": CategoricalDistribution([0.5, 1.0]),
+            "schedule": CategoricalDistribution(["cosine", "warmup-cosine"]),
+            "epochs": IntDistribution(3, 24),
+            "class_weights": CategoricalDistribution(CLASS_WEIGHTS),
+            "ema": CategoricalDistribution([0.0, 0.99]),
+        }
+
+    def recipe(self, params: dict[str, Any], seed: int) -> Recipe:
+        """The recipe that a trial's parameters stand for."""
+        return Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
+
+    def first_trials(
+        self, ranked: Sequence[str], *, images_per_class: float, imbalance: float
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Origins and parameters of the trials to begin with, for backbones `ranked` by screening, best first.
+
+        A trained head comes first, so that even the shortest budget ends with something sound; then the rule-based
+        recipe, the document's two modes, and variations that rules of thumb cannot decide.
+        """
+        best, resolution = ranked[0], self.resolutions[0]
+        rule = rule_based_recipe(best, resolution, images_per_class=images_per_class, imbalance=imbalance)
+        rule = self._fit(rule)
+        document = document_recipes(best, resolution)
+        # the cheapest first: features of the plain view are cached by the screening, so it takes seconds
+        probe = replace(rule, freeze="head", augmentation="none", lr=3e-3, epochs=24)
+        chosen: list[tuple[str, Recipe]] = [("rule-based, head", probe), ("rule-based", rule)]
+        chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
+        if "dihedral" in self.augmentations:
+            chosen.insert(2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))
+        if len(self.resolutions) > 1:
+            chosen.append(("rule-based, larger", replace(rule, resolution=self.resolutions[-1])))
+        chosen += [("rule-based, " + name, replace(rule, backbone=name)) for name in ranked[1:3]]
+        return [(origin, {name: getattr(recipe, name) for name in _SAMPLED}) for origin, recipe in chosen]
+
+    def _fit(self, recipe: Recipe) -> Recipe:
+        """The recipe with what this space does not offer replaced by the nearest thing that it does."""
+        freeze = recipe.freeze if recipe.freeze in self.freezes else self.freezes[0]
+        augmentation = recipe.augmentation if recipe.augmentation in self.augmentations else self.augmentations[0]
+        return replace(recipe, freeze=freeze, augmentation=augmentation)
+
+
+def sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """Multivariate TPE. Few trials fit into a budget: the enqueued ones count as its start-up."""
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
+
+
+def pruner() -> optuna.pruners.BasePruner:
+    """Successive halving over percent of a run: a trial goes on past 25 and 50 % while it is in the better half."""
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=25, reduction_factor=2, min_early_stopping_rate=0)
