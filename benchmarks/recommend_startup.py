@@ -145,7 +145,7 @@ def table(result: dict[str, object]) -> str:
     lines += [
         "",
         f"Budget: recommend ≤ {BUDGET_S['recommend']} s and ≤ {BUDGET_MB} MB, help ≤ {BUDGET_S['help']} s: "
-        f"{'kept' if kept else 'not kept'}. The second row has {result['store_figures']} measured figures in its store.",
+        f"{'kept' if kept else 'not kept'}. The second row's store holds {result['store_figures']} measured figures.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -35,7 +35,7 @@ class Executions:
 
     considered: tuple[Execution, ...]
     lossy: tuple[Execution, ...]  # left out: nothing measured says that they still answer alike
-    unknown: tuple[Execution, ...]  # left out: the device has no figure of them, others have
+    unknown: tuple[Execution, ...]  # left out: the device has no figure of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def executions(request: Request, hardware: Hardware, evidence: DeviceEvidence) -
     """The runtimes and precisions to consider on the hardware.
 
     Lossy precisions only where asked for, or where the hardware offers nothing else. Runtimes without any figure on
-    the device only where asked for, or where none has one.
+    the device only where asked for, or where none has one; then each in one precision.
     """
     offered = [Execution(r, p) for r, precisions in hardware.offers.items() for p in precisions]
     offered = [e for e in offered if not request.runtimes or e.runtime in request.runtimes]
@@ -72,6 +72,11 @@ def executions(request: Request, hardware: Hardware, evidence: DeviceEvidence) -
     if known and not request.runtimes:
         unknown = [e for e in offered if e not in known]
         offered = known
+    elif not known and not request.precisions:
+        # nothing tells the precisions of a runtime apart: the first one that is offered stands for them
+        first = list({e.runtime: e for e in reversed(offered)}.values())[::-1]
+        unknown = [e for e in offered if e not in first]
+        offered = first
     return Executions(tuple(offered), tuple(left_out), tuple(unknown))
 
 

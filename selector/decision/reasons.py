@@ -34,6 +34,8 @@ def notes(
     found += _domain(request)
     found += _classes(request)
     found += _where(hardware)
+    if not request.limits:
+        found.append(Statement("note.no_limits", {"hardware": hardware.profile.name}))
     found += _how_latency_is_held(request, ranking)
     if any(c.precision not in ("fp32",) and not c.precision.startswith("int") for c in ranking.candidates):
         found.append(Statement("note.floating_point"))

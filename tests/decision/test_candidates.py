@@ -62,6 +62,13 @@ def test_lossy_precisions_and_runtimes_without_figures_are_left_out_and_named() 
     assert named.considered == (Execution("onnxruntime", "fp32"),)
 
 
+def test_where_nothing_is_known_each_runtime_is_considered_in_one_precision() -> None:
+    board = device(offers=(("tensorrt", ("fp32", "fp16")), ("onnxruntime", ("fp32", "fp16"))))
+    left = executions(request(), Hardware(board, board), DeviceEvidence(board))
+    assert left.considered == (Execution("tensorrt", "fp32"), Execution("onnxruntime", "fp32"))
+    assert left.unknown == (Execution("tensorrt", "fp16"), Execution("onnxruntime", "fp16"))
+
+
 def test_hardware_that_offers_lossy_precisions_alone_is_considered_with_them() -> None:
     board = device(published("mobilenetv2_100", 2.0, precision="int8-static"), offers=(("tflite", ("int8-static",)),))
     left = executions(request(), Hardware(board, board), DeviceEvidence(board))
