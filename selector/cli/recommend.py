@@ -83,19 +83,24 @@ def recommend(
 
 def _show(answer: "Answer", lang: str, *, json: bool, quiet: bool, page: str | None) -> None:
     """The JSON document, or the answer for people; with --quiet only where the page is."""
-    if json:
-        from selector.reporting.document import write
+    try:
+        if json:
+            from selector.reporting.document import write
 
-        sys.stdout.write(write(answer, lang, report=page))
-        return
-    if quiet:
-        sys.stdout.write(f"{page}\n" if page else "")
-        return
-    from rich.console import Console
+            sys.stdout.write(write(answer, lang, report=page))
+        elif quiet:
+            sys.stdout.write(f"{page}\n" if page else "")
+        else:
+            from rich.console import Console
 
-    from selector.reporting.terminal import print_answer
+            from selector.reporting.terminal import print_answer
 
-    print_answer(answer, lang, Console(highlight=False), page=page)
+            print_answer(answer, lang, Console(highlight=False), page=page)
+        sys.stdout.flush()  # a full disk shows itself here, not at the interpreter's end
+    except BrokenPipeError:
+        raise  # the reader left; `main` knows what that means
+    except OSError as error:
+        raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def _page_place(output: Path | None, json: bool, name: str) -> Path | None:

@@ -120,3 +120,14 @@ def test_a_name_that_is_no_hardware_stays_in_its_folder(home: Path, tmp_path: Pa
     assert done.returncode == 2
     assert "../../x" in done.stderr
     assert list(tmp_path.rglob("*.html")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_message(home: Path) -> None:
+    command = [*SELECTOR, "recommend", *ASKED, "--json"]
+    environment = os.environ | {"SELECTOR_HOME": str(home)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("selector: cannot write to stdout")
+    assert "Traceback" not in done.stderr
