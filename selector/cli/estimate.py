@@ -1,6 +1,8 @@
 """`selector estimate`: latency of backbones on hardware that is not here."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from selector.evidence.record import Record
+
+PIPED_WIDTH = 160  # columns of the table where there is no terminal that says
 
 
 def estimate(
@@ -39,6 +43,8 @@ def estimate(
 
     An estimate states an 80 % interval and what it rests on. For a class, on its first reference device.
     """
+    # the matrices are small: starting threads takes longer than they save, several times so on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from selector.estimation.answers import estimates
     from selector.hardware.loading import profile, reference_device
     from selector.reporting.output import opened_output
@@ -126,7 +132,8 @@ def _table(records: "Sequence[Record]", *, to_terminal: bool) -> str:
         }
     )
     text = StringIO()
-    console = Console() if to_terminal else Console(file=text, width=160)
+    terminal = to_terminal and sys.stdout.isatty()
+    console = Console(file=text, width=None if terminal else PIPED_WIDTH, force_terminal=terminal)
     console.print(table)
     for source in sources:
         console.print(Text(source))

@@ -16,6 +16,7 @@ from selector.estimation.features import Vector, work
 from selector.estimation.figures import SINGLE_THREADED, version_key
 from selector.estimation.fit import fit_series
 from selector.estimation.intervals import NORMAL_80
+from selector.estimation.kinship import kernels
 from selector.estimation.knowledge import Knowledge, shipped
 from selector.estimation.latency import LatencyQuery
 from selector.estimation.specification import numbers, precisions, promise
@@ -144,10 +145,12 @@ class DeviceEstimator:
             )
         if not figures and not siblings:
             remarks.append("no figure of this device: its speed is what its specification promises, " + self._stated())
-        batches = [k.subject.batch_size for k in figures] or [
+        batches = [k.subject.batch_size for k in figures]
+        batches = batches or [k.subject.batch_size for c in siblings for k in self._by_configuration[c]]
+        batches = batches or [
             s.batch_size
             for f in knowledge.fitted
-            if (f.configuration.runtime, f.configuration.precision) == (runtime, precision)
+            if f.configuration.runtime == runtime and kernels(f.configuration) == kernels(target)
             for s in f.residuals.subjects
         ]
         span = (min(batches), max(batches)) if batches else None

@@ -16,26 +16,26 @@ _KINDS = {"gpu": "gpu", "x86-cpu": "x86"}  # boards, phones and Arm servers exec
 class Settings:
     """Factors between 0 and 1 say how much a relative counts that differs in one respect; the rest are log units."""
 
-    other_runtime: float = 0.04
-    other_precision: float = 0.1
-    other_kind: float = 0.25
-    other_threads: float = 0.13
-    rate_spread: float = 1.0  # of one device's rate around its relatives' mean, on top of rate_floor
-    rate_floor: float = 1.2
-    unrelated_spread: float = 0.8  # more where no relative is near
-    level_spread: float = 1.0  # of a device's overall speed around what its specification promises
-    noise: float = 0.045  # of one figure
-    smooth: float = 0.15  # residual that like backbones share
-    length: float = 2.0  # how unlike backbones may be and still share it
-    backbone: float = 0.04  # residual of one backbone at all resolutions
-    subject: float = 0.013  # residual of one backbone at one resolution
-    shared: float = 0.1  # correlation of residuals between any two configurations, and what adds to it:
-    shared_kind: float = 0.03
-    shared_runtime: float = 0.26
-    shared_precision: float = 0.2
-    shared_threads: float = 0.1
+    other_runtime: float = 0.011
+    other_precision: float = 0.15
+    other_kind: float = 0.19
+    other_threads: float = 0.15
+    rate_spread: float = 1.5  # of one device's rate around its relatives' mean, on top of rate_floor
+    rate_floor: float = 0.6
+    unrelated_spread: float = 1.5  # more where no relative is near
+    level_spread: float = 0.37  # of a device's overall speed around what its specification promises
+    noise: float = 0.043  # of one figure
+    smooth: float = 0.24  # residual that like backbones share
+    length: float = 1.4  # how unlike backbones may be and still share it
+    backbone: float = 0.033  # residual of one backbone at all resolutions
+    subject: float = 0.006  # residual of one backbone at one resolution
+    shared: float = 0.04  # correlation of residuals between any two configurations, and what adds to it:
+    shared_kind: float = 0.022
+    shared_runtime: float = 0.23
+    shared_precision: float = 0.017
+    shared_threads: float = 0.052
     fit_noise: float = 0.05  # of figures, when a known device's rates are fitted
-    erratic_decay: float = 0.5  # how unlikely a device is, a priori, whose residuals are wider by a factor e
+    erratic_decay: float = 0.81  # how unlikely a device is, a priori, whose residuals are wider by a factor e
     same_device: float = 4.0  # how much more a configuration of the very device counts
     same_device_level: float = 0.5  # level_spread is multiplied by it where the device is known otherwise
 

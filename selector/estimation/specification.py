@@ -1,8 +1,8 @@
 """What a hardware profile's specification promises the estimator.
 
 Approximations, all corrected by the rates that are fitted on top: a GPU is promised its peak arithmetic and bandwidth;
-a CPU so many multiply-accumulates a core and cycle (AVX2: two 8-wide units; NEON: one 4-wide), twice as many for int8,
-and a bandwidth in proportion to its arithmetic, because what copying reaches is far below what most CPUs state.
+a CPU so many multiply-accumulates a core and cycle as its vector units are wide, twice as many for int8, and a
+bandwidth in proportion to its arithmetic, because what copying reaches is far below what most CPUs state.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,28 @@ from selector.estimation.kinship import kernels
 from selector.estimation.physical import Promise
 from selector.hardware.profiles import HardwareProfile
 
-MACS_PER_CYCLE = {"x86": 16.0, "arm": 4.0}  # fp32, one core
+MACS_PER_CYCLE = {"x86": 16.0, "arm": 4.0}  # fp32, one core: two 8-wide units (AVX2), one 4-wide (NEON)
+CORES = {
+    # part of the specification's `cpu` → fp32 multiply-accumulates a core and cycle: vector width times units, from the
+    # makers' optimisation guides. The fastest core type of a chip is listed before its smaller ones
+    "Cortex-X1": 16.0,
+    "Apple M1": 16.0,
+    "Cortex-A78": 8.0,
+    "Cortex-A77": 8.0,
+    "Cortex-A76": 8.0,
+    "Neoverse": 8.0,
+    "Carmel": 8.0,
+    "Kunpeng 920": 8.0,
+    "Cortex-A75": 8.0,
+    "Cortex-A73": 4.0,
+    "Cortex-A72": 4.0,
+    "Xeon Platinum": 32.0,
+    "Xeon Gold": 32.0,
+    "Cascade Lake": 32.0,
+    "Skylake-X": 32.0,
+    "EPYC": 16.0,
+    "Xeon E5": 16.0,
+}
 BYTES_PER_MAC = 0.1  # of a CPU's memory, at fp32 rates
 LAUNCH_MS = {True: 0.01, False: 0.02}  # on an accelerator, on a CPU at TYPICAL_CLOCK; an order of magnitude
 TYPICAL_CORES, TYPICAL_CLOCK = 4.0, 2.0  # where a specification is silent
@@ -35,8 +56,11 @@ def precisions() -> tuple[str, ...]:
 
 
 def numbers(profile: HardwareProfile) -> dict[str, float]:
-    """The numbers of a specification that are known, by name."""
-    return {item.name: float(item.value) for item in profile.specification if isinstance(item.value, (int, float))}
+    """The numbers of a specification that are known, by name, and macs_per_cycle where the core type is known."""
+    known = {item.name: float(item.value) for item in profile.specification if isinstance(item.value, (int, float))}
+    cpu = next((str(item.value) for item in profile.specification if item.name == "cpu"), "")
+    wide = next((width for core, width in CORES.items() if core in cpu), None)
+    return known if wide is None else {**known, "macs_per_cycle": wide}
 
 
 def promise(configuration: Configuration, specification: Mapping[str, float]) -> Promise:
@@ -55,7 +79,8 @@ def promise(configuration: Configuration, specification: Mapping[str, float]) ->
     cores = float(configuration.threads or specification.get("cores", TYPICAL_CORES))
     clock = specification.get("clock_ghz", TYPICAL_CLOCK)
     group = kernels(configuration)
-    fp32 = cores * clock * MACS_PER_CYCLE["x86" if group == "x86" else "arm"]
+    wide = specification.get("macs_per_cycle", MACS_PER_CYCLE["x86" if group == "x86" else "arm"])
+    fp32 = cores * clock * wide
     return Promise(fp32 * (2 if size == 1 else 1), fp32 * BYTES_PER_MAC, LAUNCH_MS[False] * TYPICAL_CLOCK / clock, size)
 
 

@@ -1,0 +1,194 @@
+"""`selector estimate`, `hardware calibrate`, `plan` and `import-evidence` as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selector.cli.main import main
+from selector.hardware.loading import profile
+
+HEAD = "model,resolution,batch_size,runtime,precision,p50_ms"
+GOOD = [
+    "resnet50,224,1,onnxruntime,fp32,40",
+    "resnet18,224,1,onnxruntime,fp32,17.8",
+    "vgg16,224,1,onnxruntime,fp32,167",
+    "efficientnet_b0,224,1,onnxruntime,fp32,14",
+    "mobilenetv2_100,224,1,onnxruntime,fp32,4.6",
+]
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SELECTOR_HARDWARE_PROFILES", raising=False)
+    monkeypatch.delenv("SELECTOR_STORE", raising=False)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["selector", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    code = caught.value.code
+    return 0 if code is None else int(code)
+
+
+def figures(tmp_path: Path, *rows: str, head: str = HEAD) -> str:
+    path = tmp_path / "figures.csv"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return str(path)
+
+
+def test_estimate_as_json_follows_the_contract(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (
+        "estimate",
+        "resnet18",
+        "mobilenetv2_100",
+        "--hardware",
+        "raspberry-pi-4",
+        "--runtime",
+        "tflite",
+        "--json",
+    )
+    assert run(monkeypatch, *arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    by = {(r["backbone"], r["precision"]): r for r in document["records"]}
+    assert by["mobilenetv2_100", "fp32"]["provenance"] == "published"
+    estimated = by["resnet18", "fp32"]
+    assert estimated["provenance"] == "estimated"
+    assert estimated["low"] < estimated["value"] < estimated["high"]
+    assert estimated["unit"] == "ms"
+    assert "layers" in estimated["source"]
+
+
+def test_a_class_is_stated_on_its_first_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "estimate", "resnet18", "--hardware", "edge", "--precision", "fp32") == 0
+    said = capsys.readouterr()
+    assert "raspberry-pi-4" in said.err
+    assert "resnet18" in said.out
+
+
+def test_bad_questions_are_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "estimate", "resnet5", "vgg", "--hardware", "raspberry-pi-4") == 2
+    said = capsys.readouterr().err
+    assert "resnet5" in said
+    assert "'vgg'" in said
+    assert run(monkeypatch, "estimate", "resnet50") == 2
+    assert run(monkeypatch, "estimate", "--hardware", "raspberry-pi-4") == 2
+    assert run(monkeypatch, "estimate", "resnet18", "--hardware", "nvidia-rtx-4090", "--runtime", "tensorrt") == 5
+
+
+def test_calibrate_makes_a_device_and_estimates_follow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = figures(tmp_path, *GOOD)
+    assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", source, "--like", "cpu") == 0
+    assert "5 figures" in capsys.readouterr().out
+    own = profile("my-box")
+    assert {(f.backbone, f.value) for f in own.published} >= {("resnet50", 40.0), ("mobilenetv2_100", 4.6)}
+    assert own.published[0].source.startswith("figures.csv, line ")
+    assert (
+        run(
+            monkeypatch,
+            "estimate",
+            "resnet34",
+            "--hardware",
+            "my-box",
+            "--runtime",
+            "onnxruntime",
+            "--precision",
+            "fp32",
+            "--json",
+        )
+        == 0
+    )
+    (record,) = json.loads(capsys.readouterr().out)["records"]
+    assert 20 < record["value"] < 60
+
+
+def test_calibrate_adds_to_a_shipped_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before = profile("raspberry-pi-4")
+    source = figures(tmp_path, *GOOD)
+    assert run(monkeypatch, "hardware", "calibrate", "raspberry-pi-4", "--from", source, "--json") == 0
+    (check,) = json.loads(capsys.readouterr().out)["configurations"]
+    assert check["figures"] == 5
+    after = profile("raspberry-pi-4")
+    assert after.published[: len(before.published)] == before.published
+    assert len(after.published) == len(before.published) + 5
+    assert after.specification == before.specification
+
+
+def test_every_bad_row_is_told_and_nothing_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bad = ["resnet5,224,1,onnxruntime,fp32,10", GOOD[0], "resnet18,224x,1,onnxruntime,fp99,-3", GOOD[0]]
+    assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", figures(tmp_path, *bad), "--like", "cpu") == 2
+    said = capsys.readouterr().err
+    assert "line 2" in said
+    assert "line 4: resolution" in said
+    assert "line 4: precision" in said
+    assert "line 4: p50_ms" in said
+    assert "line 5: says again what line 3 says" in said
+    assert not (tmp_path / "home" / "hardware_profiles").exists()
+
+
+def test_missing_columns_and_devices_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = figures(tmp_path, "resnet50,224", head="model,resolution")
+    assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", source, "--like", "cpu") == 2
+    assert "p50_ms or ms_per_sample" in capsys.readouterr().err
+    assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", figures(tmp_path, *GOOD)) == 2
+    assert "no hardware 'my-box'" in capsys.readouterr().err
+
+
+def test_plan_lists_measurements(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "hardware", "plan", "raspberry-pi-4", "--runtime", "onnxruntime", "-n", "3", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["hardware"] == "raspberry-pi-4"
+    assert len({m["backbone"] for m in document["measurements"]}) == 3
+    assert run(monkeypatch, "hardware", "plan", "edge", "-n", "2") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_evidence_of_another_device_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    record = {
+        "backbone": "resnet18", "hardware": "jetson-nano", "runtime": "onnxruntime", "runtime_version": "1.20",
+        "precision": "fp32", "resolution": 224, "batch_size": 1, "threads": 4, "metric": "latency_ms_p50", "n": 100,
+        "value": 90.0, "unit": "ms", "low": 89.0, "high": 91.0, "provenance": "measured", "source": "a", "stable": True,
+        "fingerprint": "0123456789ab", "protocol": "1", "recorded_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps({"schema_version": 1, "records": [record], "environments": {}}))
+    assert run(monkeypatch, "hardware", "import-evidence", "raspberry-pi-4", str(path)) == 2
+    assert "jetson-nano" in capsys.readouterr().err
+    assert run(monkeypatch, "hardware", "import-evidence", "jetson-nano", str(path)) == 0
+    assert (
+        run(monkeypatch, "estimate", "resnet18", "--hardware", "jetson-nano", "--runtime", "onnxruntime", "--json") == 0
+    )
+    (found,) = json.loads(capsys.readouterr().out)["records"]
+    assert (found["provenance"], found["value"]) == ("measured", 90.0)
+
+
+def test_estimate_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['selector', 'estimate', '--all', '--hardware', 'raspberry-pi-4', '--json']\n"
+        "from selector.cli.main import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'timm' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["records"]) > 200
