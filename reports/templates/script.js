@@ -162,9 +162,10 @@
   };
   const draw = (data) => {
     const place = document.getElementById(data.dataset.for);
-    if (!place.offsetWidth) return; // inside a closed section: drawn when it opens
+    if (place.closest("details:not([open])")) return; // drawn when the section opens
     const chart = themed(JSON.parse(data.textContent), getComputedStyle(document.documentElement));
-    if (innerWidth < 600) { // a phone: decades only, and room for the bars
+    if (innerWidth < 600) { // a phone: decades only, the recommended one's name only, and room for the bars
+      chart.layout.annotations = (chart.layout.annotations ?? []).filter((a) => a.textangle || a.text.startsWith("<b>"));
       for (const axis of [chart.layout.xaxis, chart.layout.yaxis]) axis.title = { ...axis.title, font: { size: 11 } };
       if (chart.layout.xaxis.type === "log") chart.layout.xaxis.dtick = 1;
       if (chart.layout.yaxis.tickfont) chart.layout.yaxis.tickfont.size = 9;

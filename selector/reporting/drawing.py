@@ -60,7 +60,7 @@ def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
     _add_recommended(figure, chart, language)
     if chart.latency_limit is not None:
         _add_limit(figure, chart.latency_limit, language)
-    figure.update_xaxes(type="log", title=text("chart_axis_latency", language))
+    figure.update_xaxes(type="log", title=text("chart_axis_latency", language), range=_latency_range(chart))
     figure.update_yaxes(title=text("chart_axis_accuracy", language), range=_accuracy_range(chart))
     return figure
 
@@ -127,6 +127,18 @@ def _nameable(points: Sequence[Point], chart: ParetoChart) -> list[Point]:
         ):
             kept.append(point)
     return kept
+
+
+def _latency_range(chart: ParetoChart) -> list[float] | None:
+    """Every point and the limit, as logarithms. Left to Plotly, long names would widen the axis by decades."""
+    shown = [p.latency.value for p in chart.points]
+    if not shown:
+        return None
+    if chart.latency_limit is not None:
+        shown.append(chart.latency_limit)
+    low, high = math.log10(min(shown)), math.log10(max(shown))
+    room = 0.06 * (high - low) + 0.02
+    return [low - 2 * room, high + room]
 
 
 def _accuracy_range(chart: ParetoChart) -> list[float]:

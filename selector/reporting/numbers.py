@@ -10,7 +10,6 @@ _SCALES = {
     "MACs": ((1e9, "G"), (1e6, "M")),
     "s": ((3600, "h"), (60, "min")),
 }
-_COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +43,6 @@ def scaled(value: float, unit: str) -> tuple[float, str]:
         if abs(value) >= factor:
             return factor, name
     return 1.0, unit
-
-
-def count(value: float) -> str:
-    """A large count: 25.6 M."""
-    for factor, name in _COUNTS:
-        if abs(value) >= factor:
-            return f"{rounded(value / factor)} {name}"
-    return rounded(value)
 
 
 def shown(figure: Figure) -> Shown:
