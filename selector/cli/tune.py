@@ -30,6 +30,7 @@ def tune(
         str | None, typer.Option("--backbones", help="Search over these; default: the best of `recommend` here.")
     ] = None,
     freeze: Annotated[str | None, typer.Option("--freeze", help="Only these depths, with commas between.")] = None,
+    resolution: Annotated[str | None, typer.Option("--resolution", help="Only these, in pixels.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Folder with pretrained weights by timm id.")
     ] = None,
@@ -75,6 +76,7 @@ def tune(
         budget_s=seconds,
         backbones=names,
         freezes=_names(freeze) or DEFAULT_FREEZES,
+        resolutions=_pixels(resolution),
         weights=weights,
         random_init=random_init,
         limits=limits,
@@ -199,6 +201,14 @@ def _document(result: "TuneResult") -> str:
 
 def _command() -> str:
     return shlex.join(["selector", *sys.argv[1:]])
+
+
+def _pixels(text: str | None) -> tuple[int, ...]:
+    names = _names(text)
+    wrong = [name for name in names if not name.isdigit()]
+    if wrong:
+        raise InvalidInput(f"--resolution {', '.join(wrong)}: whole numbers of pixels, with commas between")
+    return tuple(int(name) for name in names)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ class CacheStore:
     def make_room(self, wanted: int, keep: set[str]) -> bool:
         """Throw out the caches that were used longest ago until `wanted` bytes fit; never those named in `keep`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        folders = sorted((f for f in self.folder.iterdir() if f.is_dir() and f.name not in keep), key=_last_use)
+        whole = (f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith("."))  # drafts are in use
+        folders = sorted((f for f in whole if f.name not in keep), key=_last_use)
         while not self._fits(wanted):
             if not folders:
                 return False

@@ -241,7 +241,7 @@ class Session:
             for running in self._running.values():
                 self._note(running.trial, SEEN, time.time())
             mine = {running.trial.number for running in self._running.values()}
-            patiently(lambda: fail_lost_trials(self.opened.study, mine))
+            patiently(lambda: fail_lost_trials(self.opened.study, mine, alone=self.request.storage is None))
 
     def _folder(self, trial: int) -> Path:
         return self.opened.folder / "trials" / str(trial)
@@ -268,9 +268,9 @@ def enqueue_first(opened: OpenStudy, trials: list[tuple[str, dict[str, Any]]]) -
         patiently(lambda p=params, o=origin: opened.study.enqueue_trial(p, {"origin": o}, skip_if_exists=True))  # type: ignore[misc]
 
 
-def requeue_lost(opened: OpenStudy) -> int:
+def requeue_lost(opened: OpenStudy, *, alone: bool) -> int:
     """Fail the trials whose process is gone and queue their parameters again; returns how many there were."""
-    lost = patiently(lambda: fail_lost_trials(opened.study, set()))
+    lost = patiently(lambda: fail_lost_trials(opened.study, set(), alone=alone))
     for trial in lost:
         if trial.params:
             origin = trial.user_attrs.get("origin", "sampled")

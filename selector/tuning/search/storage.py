@@ -23,6 +23,9 @@ PATIENCE_S = 120.0
 STALE_S = 300.0
 """A running trial of another host that has given no sign of life for so long is lost."""
 
+UNOWNED_S = 20.0
+"""A trial's owner is noted right after it is asked for: one that nobody owns for so long has none."""
+
 OWNER, SEEN = "owner", "seen_at"
 T = TypeVar("T")
 
@@ -106,15 +109,16 @@ def owner() -> str:
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
-def fail_lost_trials(study: optuna.Study, mine: set[int]) -> list[FrozenTrial]:
+def fail_lost_trials(study: optuna.Study, mine: set[int], *, alone: bool = False) -> list[FrozenTrial]:
     """Mark as failed every running trial whose process is gone; returns them. `mine` are running here, by number.
 
-    A trial of this host is lost when its process does not live any more; one of another host when it has given no
-    sign of life for `STALE_S`; one that nobody ever owned after the same time.
+    `alone`: this process holds the study by itself, and whatever else is running is lost. Else a trial of this host
+    is lost when its process does not live any more, one of another host when it has given no sign of life for
+    `STALE_S`, and one that nobody owns (its process ended right after asking for it) after `UNOWNED_S`.
     """
     lost = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.number not in mine and _is_lost(trial):
+        if trial.number not in mine and (alone or _is_lost(trial)):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             lost.append(trial)
     return lost
@@ -125,6 +129,8 @@ def _is_lost(trial: FrozenTrial) -> bool:
     if seen is None:
         seen = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
     host, pid, created = (str(trial.user_attrs.get(OWNER, "")) + "  ").split(" ")[:3]
+    if not host:
+        return time.time() - float(seen) > UNOWNED_S
     if host == socket.gethostname():
         try:
             return abs(psutil.Process(int(pid)).create_time() - float(created)) > 1.0

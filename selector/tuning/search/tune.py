@@ -21,7 +21,7 @@ from selector.tuning.search.crew import Crew, WorkerBroken
 from selector.tuning.search.pace import Pace
 from selector.tuning.search.session import Known, Session, enqueue_first, expected_run_seconds, requeue_lost
 from selector.tuning.search.space import SearchSpace
-from selector.tuning.search.storage import patiently, study_lock
+from selector.tuning.search.storage import fail_lost_trials, patiently, study_lock
 from selector.tuning.search.study import (
     SCREENED,
     OpenStudy,
@@ -94,7 +94,7 @@ class _Story:
                 request.cache_bytes,
                 threads,
             )
-            lost = requeue_lost(opened)
+            lost = requeue_lost(opened, alone=request.storage is None)
             if lost:
                 self._say(f"{lost} trials of a process that ended are tried again")
             with self.budget.phase("screening"):
@@ -106,6 +106,7 @@ class _Story:
             with self.budget.phase("winner"):
                 self.phase = "winner"
                 winner = self._winner(crew, task, opened, session)
+                patiently(lambda: fail_lost_trials(opened.study, set(), alone=request.storage is None))
             return self._result(dataset, opened, session, winner)
 
     # -- screening -------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class _Story:
                     if event["kind"] == "done":
                         patiently(lambda: opened.study.set_user_attr(SCREENED, json.dumps(before)))
         if not self.known:
-            problems = [f"{s.backbone}: {s.problem}" for s in self.screened]
+            problems = [s.problem for s in self.screened]
             if any("WeightsUnavailable" in str(entry.get("error")) for entry in before.values()):
                 raise WeightsUnavailable(problems)
             raise MeasurementFailed("no backbone could be screened. " + "; ".join(problems))

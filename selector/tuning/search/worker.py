@@ -3,9 +3,9 @@
     python -m selector.tuning.search.worker
 
 Reads jobs as JSON lines on stdin, {"id": n, "job": name, "task": …, "arguments": …}; "stop" ends the running one,
-end of file ends the worker. Writes events as JSON lines on stdout: what the job emits, then {"event": "ended", "kind": …,
-"result": …, "detail": …}. A job that crashes, runs out of memory or is killed ends with that outcome; the worker
-lives on.
+end of file ends the worker. Writes events as JSON lines on stdout: what the job emits, then {"event": "ended",
+"kind": …, "result": …, "detail": …}. A job that crashes, runs out of memory or is killed ends with that outcome; the
+worker lives on.
 """
 
 import json
@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from typing import IO, Any
 
+from selector.errors import SelectorError
 from selector.profiling.forks import classify_error, classify_exit, die_with_parent, out_of_memory_kills
 from selector.tuning.jobs.common import Emit, Task
 
@@ -94,6 +95,9 @@ def _work(job: Job, order: dict[str, Any], out: IO[str]) -> None:
             Task.from_json(order["task"]), order["arguments"], lambda event: _write(out, {"id": order["id"], **event})
         )
         end = {"event": "ended", "kind": "done", "result": result, "detail": ""}
+    except SelectorError as error:  # its message is written for people, and whole
+        result = {"error": type(error).__name__}
+        end = {"event": "ended", "kind": "failed", "result": result, "detail": str(error)}
     except ArithmeticError as error:
         end = {"event": "ended", "kind": "diverged", "result": {}, "detail": str(error)}
     except BaseException as error:  # noqa: BLE001 - whatever it is becomes the job's outcome

@@ -1,0 +1,181 @@
+"""The whole of `tune` on real photographs and real weights, at a small resolution and with a small budget."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate, WeightsUnavailable
+from selector.tuning.info import DeployLimits, Progress, TuneRequest
+from selector.tuning.search.storage import open_storage
+from selector.tuning.search.tune import tune
+
+from .conftest import BACKBONE
+
+pytestmark = pytest.mark.usefixtures("_own_home")
+
+
+def request(data: Path, weights: Path | None, **changes: object) -> TuneRequest:
+    settings: dict[str, object] = {
+        "budget_s": 90.0,
+        "backbones": (BACKBONE,),
+        "freezes": ("head", "last-1"),
+        "resolutions": (64,),
+        "max_trials": 3,
+    }
+    return TuneRequest(data=data, weights=weights, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_a_search_ends_within_its_budget_with_a_whole_model(cells: Path, weights: Path, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    began = time.monotonic()
+    result = tune(request(cells, weights, save=tmp_path / "model"), heard.append)
+    used = time.monotonic() - began
+    assert used <= result.budget.asked_s * 1.05 + 5
+    assert abs(used - result.budget.used_s) < 3
+    complete = [t for t in result.trials if t.outcome == "complete"]
+    assert complete
+    assert result.trials[0].origin == "rule-based, head"
+    assert result.winner.trial == max(complete, key=lambda t: t.macro_f1).number
+    assert {file.name for file in (tmp_path / "model").iterdir()} >= {
+        "model.safetensors",
+        "model.onnx",
+        "preprocessing.json",
+        "README.md",
+        "reproduce.json",
+    }
+    test = [s for s in json.loads((result.folder / "data.json").read_text())["samples"] if s["split"] == "test"]
+    assert result.winner.result["test"]["images"] == len(test)
+    assert result.winner.result["onnx_agreement"] == {"agree": len(test), "images": len(test)}
+    assert "test" in result.winner.result["int8"] or "left_out" in result.winner.result["int8"]
+    assert {p.phase for p in heard} == {"data", "screening", "search", "winner"}
+    document = json.loads(json.dumps(result.as_json()))
+    assert document["budget"]["stop_reason"] == "trials"
+    assert document["trials"][0]["epochs"]
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "pipeline_tag: image-classification" in card
+    assert "95 % interval" in card
+
+
+def test_what_cannot_be_tuned_is_refused(cells: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as error:
+        tune(request(cells, weights, budget_s=1.0, backbones=("resnet5O",), freezes=("lasst-3",), workers=0))
+    assert len(error.value.faults) == 4
+    with pytest.raises(InvalidInput, match="no study"):
+        tune(request(cells, weights, resume=True, study="never"))
+
+
+def test_random_weights_are_refused_unless_asked_for(cells: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsUnavailable, match="--random-init"):
+        tune(request(cells, tmp_path))
+
+
+def test_limits_that_nothing_keeps_are_told_before_anything_is_trained(cells: Path, weights: Path) -> None:
+    with pytest.raises(NoFeasibleCandidate, match=r"latency_ms by .*, artifact_mb by "):
+        tune(request(cells, weights, limits=DeployLimits(max_latency_ms=0.001, max_artifact_mb=1.0)))
+
+
+def command(data: Path, weights: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-c",
+        "from selector.cli.main import main; main()",
+        *("tune", str(data), "--backbones", BACKBONE, "--weights", str(weights), "--resolution", "64"),
+        *("--freeze", "head", "--study", "s", "--json", *more),
+    ]
+
+
+def test_after_kill_9_of_everything_resume_loses_the_running_trial_alone(
+    cells: Path, weights: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    folder = home / "studies" / "s"
+    with subprocess.Popen(
+        command(cells, weights, "--budget", "300s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        finished = _wait_for_trials(folder, 2)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+    done = subprocess.run(
+        command(cells, weights, "--budget", "60s", "--resume", "--max-trials", "2"), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    document = json.loads(done.stdout)
+    outcomes = {trial["number"]: trial["outcome"] for trial in document["trials"]}
+    assert all(outcomes[number] == "complete" for number in finished)
+    trials = _study(folder).trials
+    assert not [t for t in trials if t.state == TrialState.RUNNING]
+    lost = [t for t in trials if t.state == TrialState.FAIL]
+    assert len(lost) <= 1
+    for trial in lost:  # tried again, or queued to be
+        again = [t.params or t.system_attrs["fixed_params"] for t in trials if t.number > trial.number]
+        assert any(trial.params.items() <= params.items() for params in again)
+
+
+def _study(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="s", storage=open_storage(None, folder))
+
+
+def _wait_for_trials(folder: Path, count: int) -> list[int]:
+    """Wait until `count` trials are complete and another one runs; the complete ones."""
+    for _ in range(1200):
+        time.sleep(0.1)
+        if (folder / "study.json").is_file():
+            trials = _study(folder).trials
+            complete = [t.number for t in trials if t.state == TrialState.COMPLETE]
+            if len(complete) >= count and any(t.state == TrialState.RUNNING for t in trials):
+                return complete
+    raise AssertionError("the search never got so far")
+
+
+@pytest.fixture
+def postgresql() -> tuple[str, list[str]]:
+    url, control = os.environ.get("SELECTOR_TEST_POSTGRESQL"), os.environ.get("SELECTOR_TEST_POSTGRESQL_CTL")
+    if not url or not control:
+        pytest.skip("SELECTOR_TEST_POSTGRESQL and SELECTOR_TEST_POSTGRESQL_CTL name no server")
+    words = control.split()
+    if os.geteuid() == 0:
+        words = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *words]
+    return url, words
+
+
+def test_two_workers_live_through_a_restart_of_the_database(
+    cells: Path, weights: Path, postgresql: tuple[str, list[str]]
+) -> None:
+    url, control = postgresql
+    name = f"restart-{time.time_ns()}"
+    restarted: list[int] = []
+
+    def restart(progress: Progress) -> None:
+        if progress.phase == "search" and progress.best is not None and not restarted:
+            restarted.append(subprocess.run([*control, "-m", "fast", "-w", "restart"], check=False).returncode)
+
+    result = tune(
+        request(cells, weights, freezes=("head",), storage=url, study=name, workers=min(2, _cores()), max_trials=4),
+        restart,
+    )
+    assert restarted == [0]
+    study = optuna.load_study(study_name=name, storage=open_storage(url, result.folder))
+    assert not [t for t in study.trials if t.state == TrialState.RUNNING]
+    assert len([t for t in study.trials if t.state == TrialState.COMPLETE]) >= 3
+    optuna.delete_study(study_name=name, storage=open_storage(url, result.folder))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def test_a_search_without_a_single_result_is_a_failure_with_its_reasons(cells: Path, weights: Path) -> None:
+    # caching and training cannot fit: the reserve of the winner leaves no second for the search
+    with pytest.raises(MeasurementFailed, match="no trial could be completed"):
+        tune(request(cells, weights, budget_s=20.0, freezes=("none",), resolutions=(224,)))
