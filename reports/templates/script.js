@@ -164,12 +164,13 @@
     const place = document.getElementById(data.dataset.for);
     if (place.closest("details:not([open])")) return; // drawn when the section opens
     const chart = themed(JSON.parse(data.textContent), getComputedStyle(document.documentElement));
-    if (innerWidth < 600) { // a phone: decades only, the recommended one's name only, and room for the bars
-      chart.layout.annotations = (chart.layout.annotations ?? []).filter((a) => a.textangle || a.text.startsWith("<b>"));
+    if (innerWidth < 600) { // a phone: decades only, no names, and room for the bars
+      chart.layout.annotations = (chart.layout.annotations ?? []).filter((a) => a.textangle);
       for (const axis of [chart.layout.xaxis, chart.layout.yaxis]) axis.title = { ...axis.title, font: { size: 11 } };
       if (chart.layout.xaxis.type === "log") chart.layout.xaxis.dtick = 1;
       if (chart.layout.yaxis.tickfont) chart.layout.yaxis.tickfont.size = 9;
     }
+    place.style.height = `${chart.layout.height}px`; // Plotly places its parts absolutely: on paper nothing else holds the room
     Plotly.react(place, chart.data, chart.layout, config);
   };
   const drawAll = (within = document) => within.querySelectorAll("script.chart-data").forEach(draw);

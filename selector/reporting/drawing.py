@@ -130,8 +130,14 @@ def _nameable(points: Sequence[Point], chart: ParetoChart) -> list[Point]:
 
 
 def _latency_range(chart: ParetoChart) -> list[float] | None:
-    """Every point and the limit, as logarithms. Left to Plotly, long names would widen the axis by decades."""
+    """Every point, the limit and the recommended one's whole interval, as logarithms.
+
+    Left to Plotly, long names would widen the axis by decades.
+    """
     shown = [p.latency.value for p in chart.points]
+    for p in chart.points:
+        if p.recommended:
+            shown += [v for v in (p.latency.low, p.latency.high) if v is not None and v > 0]
     if not shown:
         return None
     if chart.latency_limit is not None:

@@ -34,8 +34,8 @@ from selector.reporting.words import LANGUAGES, catalog, has, say, text
 from selector.resources import shipped_folder
 
 MAX_BYTES = 6_000_000  # what mail gateways and chats still take
-MAX_ROWS = 5000  # rows of all tables together; beyond, each table holds the best freeze depths only
-MAX_ANSWERS = 10  # beyond, the page grows over MAX_BYTES
+MAX_ROWS = 3000  # rows of all tables together; beyond, each table holds the best freeze depths only
+MAX_ANSWERS = 9  # beyond, the page grows over MAX_BYTES
 
 TOP_ROWS, TOP_ROWS_EACH = 25, 8  # rows in the HTML itself, for readers without JavaScript
 
