@@ -32,13 +32,11 @@ WIDTHS: dict[str, tuple[Callable[..., nn.Module], float]] = {
 _ACTIVATIONS = {
     "ReLU": "relu",
     "ReLU6": "relu6",
+    "GELU": "gelu",
     "SiLU": "silu",
-    "Swish": "silu",
     "Hardswish": "hardswish",
-    "HardSwish": "hardswish",
     "Sigmoid": "sigmoid",
     "Hardsigmoid": "hardsigmoid",
-    "HardSigmoid": "hardsigmoid",
 }
 
 
