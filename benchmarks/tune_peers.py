@@ -57,6 +57,7 @@ def read(table: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def load(weights: Path) -> nn.Module:
+    """The network with its ImageNet weights, whose tensors lie in the file in its order."""
     model = timm.create_model(BACKBONE, pretrained=False)
     state = torch.load(weights, weights_only=True, map_location="cpu")
     model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
@@ -64,6 +65,7 @@ def load(weights: Path) -> nn.Module:
 
 
 def pixels(path: str) -> np.ndarray:
+    """An image as the network takes it."""
     image = Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return ((np.asarray(image, dtype=np.float32) / 255 - 0.5) / 0.5).transpose(2, 0, 1)
 

@@ -9,7 +9,7 @@ from selector.tuning.cache.store import DEFAULT_LIMIT
 from selector.tuning.data.dataset import DataSummary, LeftOut
 from selector.tuning.recipe import Recipe
 
-DEFAULT_FREEZES = ("head", "last-3", "last-5", "80%", "none")
+DEFAULT_FREEZES = ("head", "last-1", "last-3", "last-5", "80%", "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,15 +111,13 @@ def _final_weights(
     seeds: list[int] = []
     split, source = prepare(task, recipe)
     for seed in range(recipe.seed, recipe.seed + SEEDS):
-        if time.monotonic() + expected > end:
+        # a run that does not fit drops epochs: the first may do so, as it brings in the validation images
+        if time.monotonic() + (expected if seeds else 0.6 * expected) > end:
             break
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()
         split, source = prepare(task, replace(recipe, seed=seed))
-        # a run that has begun may use what is left: it drops epochs rather than time
-        train_backing_off(
-            task, split, source, examples, replace(recipe, seed=seed), max(end, began + 0.5 * expected), emit
-        )
+        train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit)
         expected = max(expected, time.monotonic() - began)
         total = _add(total, split.model.state_dict())
         seeds.append(seed)

@@ -12,6 +12,10 @@ RETRAINING_SHARE = 0.4
 """The most of the whole budget that is kept back for them."""
 
 
+FINISHING_SHARE = 0.45
+"""The most of the whole budget that is kept back for finishing with the int8 model."""
+
+
 @dataclass
 class Budget:
     """Seconds from the moment it is made. `phases` adds up what each part took."""
@@ -42,24 +46,34 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Seconds that the winner needs. `finishing_s`: saving, exporting, testing, quantising; `run_s`: one retraining."""
+    """Seconds that the winner needs.
+
+    `finishing_s`: saving, exporting, testing; `int8_s`: quantising and testing that; `run_s`: one retraining.
+    """
 
     finishing_s: float
+    int8_s: float
     run_s: float
+
+    def after_training_s(self, asked_s: float) -> float:
+        """What is kept for after the last training step; the int8 model only where it leaves room for training."""
+        whole = self.finishing_s + self.int8_s
+        return whole if whole <= FINISHING_SHARE * asked_s else self.finishing_s
 
     def total_s(self, asked_s: float) -> float:
         """What the search has to leave: the finishing, and three retrainings as far as their share goes."""
-        return self.finishing_s + min(SEEDS * self.run_s, RETRAINING_SHARE * asked_s)
+        return self.after_training_s(asked_s) + min(SEEDS * self.run_s, RETRAINING_SHARE * asked_s)
 
 
 def finishing_seconds(
     *, image_s: float, test_images: int, views: int, calibration_images: int, start_s: float
-) -> float:
-    """Seconds of everything after the last training step.
+) -> tuple[float, float]:
+    """Seconds of everything after the last training step: what has to be, and the int8 model.
 
-    `image_s` is ONNX Runtime's time for one image on all threads together. torch takes about four times as long, an
-    int8 model up to twice (field notes); calibration keeps every intermediate result. Loading, exporting, two
-    latency measurements, 1000 bootstrap resamples and the quantiser's own work came to 9 s; a fifth on top is slack.
+    `image_s` is ONNX Runtime's time for one image on all threads together. torch takes two to three times as long,
+    an int8 model up to twice (field notes); calibration keeps every intermediate result. Loading, exporting, a
+    latency measurement and 1000 bootstrap resamples came to 6 s, the quantiser's own work to 5 s; a fifth is slack.
     """
-    passes = test_images * image_s * (views + 4 + 2 * views) + calibration_images * image_s * 8
-    return 1.2 * (9.0 + 2 * start_s + passes)
+    must = 6.0 + 2 * start_s + test_images * image_s * (views + 2.5)
+    int8 = 5.0 + test_images * image_s * 2 * views + calibration_images * image_s * 8
+    return 1.2 * must, 1.2 * int8

@@ -92,8 +92,9 @@ class Session:
 
     @property
     def search_left_s(self) -> float:
-        """Seconds until the search has to end."""
-        return self.budget.left_s - self.reserve().total_s(self.budget.asked_s)
+        """Seconds until the search has to end. Before there is a result, a third of what is left is the search's."""
+        left = self.budget.left_s - self.reserve().total_s(self.budget.asked_s)
+        return left if best_trial(self.opened.study) else max(left, self.budget.left_s / 3)
 
     def _may_start(self) -> bool:
         if self.request.max_trials is not None and self._started >= self.request.max_trials:

@@ -9,6 +9,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
 
+SHORT_BUDGET_S = 300.0
+"""Below it the last block alone is trained before more is tried: more may not fit."""
+
 # what a trial's parameters are called in the study: the recipe's own field names
 _SAMPLED = (
     "backbone",
@@ -79,7 +82,7 @@ class SearchSpace:
         return Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
 
     def first_trials(
-        self, ranked: Sequence[str], *, images_per_class: float, imbalance: float
+        self, ranked: Sequence[str], *, images_per_class: float, imbalance: float, budget_s: float
     ) -> list[tuple[str, dict[str, Any]]]:
         """Origins and parameters of the trials to begin with, for backbones `ranked` by screening, best first.
 
@@ -93,9 +96,11 @@ class SearchSpace:
         # the cheapest first: features of the plain view are cached by the screening, so it takes seconds
         probe = replace(rule, freeze="head", augmentation="none", lr=3e-3, epochs=24)
         chosen: list[tuple[str, Recipe]] = [("rule-based, head", probe), ("rule-based", rule)]
+        if budget_s < SHORT_BUDGET_S and "last-1" in self.freezes:
+            chosen.insert(1, ("rule-based, last block", replace(rule, freeze="last-1")))
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
         if "dihedral" in self.augmentations:
-            chosen.insert(2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))
+            chosen.insert(len(chosen) - 2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))
         if len(self.resolutions) > 1:
             chosen.append(("rule-based, larger", replace(rule, resolution=self.resolutions[-1])))
         chosen += [("rule-based, " + name, replace(rule, backbone=name)) for name in ranked[1:3]]

@@ -183,7 +183,9 @@ class _Story:
         space = self._space(ranked, pace, dataset)
         counts = [sum(c.values()) for c in dataset.summary().counts.values()]
         images_per_class = train / len(dataset.classes)
-        first = space.first_trials(ranked, images_per_class=images_per_class, imbalance=max(counts) / min(counts))
+        first = space.first_trials(
+            ranked, images_per_class=images_per_class, imbalance=max(counts) / min(counts), budget_s=self.budget.asked_s
+        )
         enqueue_first(opened, first)
         tested = len(dataset.positions(Split.TEST))
 
@@ -245,16 +247,14 @@ class _Story:
         best = best_trial(opened.study)
         recipe = space.recipe(best.params, 0) if best else Recipe(space.backbones[0], resolution=space.resolutions[0])
         views = recipe.augment().views if recipe.augmentation in ("flip", "dihedral") else 1
-        return Reserve(
-            finishing_seconds(
-                image_s=pace.image_seconds(recipe.backbone, recipe.resolution),
-                test_images=tested,
-                views=views,
-                calibration_images=min(CALIBRATION_IMAGES, pace.train_images),
-                start_s=pace.start_seconds,
-            ),
-            expected_run_seconds(opened, pace, space, self.request.seed),
+        finishing_s, int8_s = finishing_seconds(
+            image_s=pace.image_seconds(recipe.backbone, recipe.resolution),
+            test_images=tested,
+            views=views,
+            calibration_images=min(CALIBRATION_IMAGES, pace.train_images),
+            start_s=pace.start_seconds,
         )
+        return Reserve(finishing_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
 
     # -- limits ----------------------------------------------------------------------------------------------------
 
@@ -309,7 +309,7 @@ class _Story:
             "recipe": recipe.as_json(),
             "save": str(save.resolve()),
             "seconds": self.budget.left_s,
-            "train_seconds": self.budget.left_s - reserve.finishing_s,
+            "train_seconds": self.budget.left_s - reserve.after_training_s(self.budget.asked_s),
             "expected_seconds": reserve.run_s,
             "trial_folder": str(folder),
             "predict_views": result.get("predict_views", 1),
