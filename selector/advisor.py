@@ -155,7 +155,7 @@ def _answer(request: Request, hardware: Hardware, evidence: DeviceEvidence, trai
         document_table=document_table(every, ranking.candidates, hardware.reference),
         claims=audit(every, ranking.candidates, hardware.reference, ranking.depth_odds, training_macs),
         next_measurements=next_measurements(request, ranking, considered.executions, evidence, training, command),
-        notes=notes(request, hardware, ranking, considered.executions, training),
+        notes=notes(request, hardware, ranking, considered, training),
         command=command,
     )
 

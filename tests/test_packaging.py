@@ -66,7 +66,7 @@ def test_the_wheel_is_what_runs(elsewhere: Path, tmp_path: Path) -> None:
 def test_the_wheel_answers_from_the_root_folder(elsewhere: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     words = ["recommend", "--hardware", "edge", "--data-size", "5000", "--json"]
-    answer = run(elsewhere, "selector", *words, "--page", str(page), home=tmp_path / "home")
+    answer = run(elsewhere, "selector", *words, "-o", str(page), home=tmp_path / "home")
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert document["schema_version"] == 1

@@ -1,7 +1,7 @@
 """`selector recommend`: which backbone to take on a hardware, with so many labelled images."""
 
 import re
-import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,21 +40,24 @@ def recommend(
 ) -> None:
     """Recommend a backbone, how deep to freeze it and where to run it, with the evidence behind every figure.
 
-    Writes the page to -o PATH; without it to the folder reports/ in the user's data folder, and says where. With
-    --json a page is written only where -o asks for one.
+    The page goes to -o PATH; without it to the folder reports/ in the user's data folder, and the answer says where.
+    With --json, -o names the JSON document, unless PATH ends in .html: then it names the page.
     """
     from selector import advisor
     from selector.decision.request import AskedLimits
+    from selector.reporting.output import STDOUT, opened_output
+    from selector.reporting.page import render_page
     from selector.reporting.words import LANGUAGES
 
     if lang not in LANGUAGES:
         raise InvalidInput(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
-    page = _page_place(output, json, f"recommend-{hardware}-{data_size}.{lang}.html")
-    if page == Path("-") and json:
-        raise InvalidInput("--json and -o - both want stdout; give the page a file with -o PATH")
-
-    def answer() -> "Answer":
-        return advisor.recommend(
+    document = output if json and output is not None and output.suffix.lower() not in (".html", ".htm") else None
+    page = _page_place(output if document is None else None, f"recommend-{hardware}-{data_size}.{lang}.html")
+    # both places are tried before the work, so that an unwritable one loses none
+    with ExitStack() as places:
+        write_page = places.enter_context(opened_output(page))
+        write_document = places.enter_context(opened_output(document or STDOUT))
+        answer = advisor.recommend(
             hardware,
             data_size,
             classes=classes,
@@ -67,45 +70,32 @@ def recommend(
             store=store,
             profile_folder=profile_folder,
         )
-
-    if page is None:
-        _show(answer(), lang, json=json, quiet=quiet, page=None)
-        return
-    from selector.reporting.output import opened_output
-    from selector.reporting.page import render_page
-
-    with opened_output(page) as write:  # before the work: an unwritable place loses no work
-        made = answer()
-        write(render_page([made], lang=lang, made_at=datetime.now(UTC)))
-    if page != Path("-"):
-        _show(made, lang, json=json, quiet=quiet, page=str(page.resolve()))
+        write_page(render_page([answer], lang=lang, made_at=datetime.now(UTC)))
+        if page != STDOUT:
+            write_document(_told(answer, lang, json=json, quiet=quiet, page=str(page.resolve())))
 
 
-def _show(answer: "Answer", lang: str, *, json: bool, quiet: bool, page: str | None) -> None:
+def _told(answer: "Answer", lang: str, *, json: bool, quiet: bool, page: str) -> str:
     """The JSON document, or the answer for people; with --quiet only where the page is."""
-    try:
-        if json:
-            from selector.reporting.document import write
+    if json:
+        from selector.reporting.document import write
 
-            sys.stdout.write(write(answer, lang, report=page))
-        elif quiet:
-            sys.stdout.write(f"{page}\n" if page else "")
-        else:
-            from rich.console import Console
+        return write(answer, lang, report=page)
+    if quiet:
+        return f"{page}\n"
+    from rich.console import Console
 
-            from selector.reporting.terminal import print_answer
+    from selector.reporting.terminal import print_answer
 
-            print_answer(answer, lang, Console(highlight=False), page=page)
-        sys.stdout.flush()  # a full disk shows itself here, not at the interpreter's end
-    except BrokenPipeError:
-        raise  # the reader left; `main` knows what that means
-    except OSError as error:
-        raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error
+    console = Console(highlight=False)
+    with console.capture() as captured:  # keeps the colours that this terminal can show
+        print_answer(answer, lang, console, page=page)
+    return captured.get()
 
 
-def _page_place(output: Path | None, json: bool, name: str) -> Path | None:
-    """Where the page goes; None: nowhere. The folder of the default place is made."""
-    if output is not None or json:
+def _page_place(output: Path | None, name: str) -> Path:
+    """Where the page goes. The folder of the default place is made."""
+    if output is not None:
         return output
     from selector.resources import home
 

@@ -46,6 +46,7 @@ class Candidates:
     draws: Draws
     training_macs: tuple[float, ...]
     executions: Executions
+    without_weights: tuple[str, ...]  # backbones left out: no pretrained weights are published for them
 
 
 def lossy(precision: str) -> bool:
@@ -87,9 +88,12 @@ def candidates(
     training: TrainingTime,
     training_macs: TrainingMacs,
 ) -> Candidates:
-    """Every candidate of the request, feasible or not, with all its figures and the limits that it breaks."""
+    """Every candidate of the request, feasible or not, with all its figures and the limits that it breaks.
+
+    Backbones without published weights have nothing to transfer: they are considered only where asked for by name.
+    """
     considered = executions(request, hardware, evidence)
-    names = request.backbones or catalog.names()
+    names = request.backbones or tuple(b.name for b in catalog.backbones() if b.weights is not None)
     family_top1 = family_medians(catalog.backbones())
     rows: dict[Setup, int] = {}
     drafts: list[tuple[Candidate, Setup, float]] = []
@@ -119,7 +123,8 @@ def candidates(
         candidate = replace(draft, accuracy=accuracies[rows[setup]])
         finished.append(replace(candidate, violations=violations(candidate, request.limits)))
     index = [rows[setup] for _, setup, _ in drafts]
-    return Candidates(tuple(finished), draws[index], tuple(macs for _, _, macs in drafts), considered)
+    left_out = () if request.backbones else tuple(b.name for b in catalog.backbones() if b.weights is None)
+    return Candidates(tuple(finished), draws[index], tuple(macs for _, _, macs in drafts), considered, left_out)
 
 
 def resolutions(backbone: Backbone, execution: Execution, known: Iterable[Configuration]) -> tuple[int, ...]:

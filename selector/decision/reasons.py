@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from selector.decision.answer import Candidate, Request, Statement, Values
-from selector.decision.candidates import Executions, held_figure
+from selector.decision.candidates import Candidates, held_figure
 from selector.decision.device import Configuration, DeviceEvidence
 from selector.decision.ranking import Ranking
 from selector.decision.request import Hardware
@@ -27,9 +27,14 @@ def why(request: Request, hardware: Hardware, ranking: Ranking, evidence: Device
 
 
 def notes(
-    request: Request, hardware: Hardware, ranking: Ranking, considered: Executions, training: TrainingTime
+    request: Request,
+    hardware: Hardware,
+    ranking: Ranking,
+    candidates: Candidates,
+    training: TrainingTime,
 ) -> tuple[Statement, ...]:
     """What the answer rests on and what it cannot tell."""
+    considered = candidates.executions
     found = [_data_size(request, ranking)]
     found += _domain(request)
     found += _classes(request)
@@ -50,6 +55,8 @@ def notes(
             "hardware": hardware.reference.name,
         }
         found.append(Statement("note.unknown_runtimes", values))
+    if candidates.without_weights:
+        found.append(Statement("note.no_weights", {"backbones": ", ".join(candidates.without_weights)}))
     if any(limit.name == "memory_mb" for limit in request.limits) and ranking.chosen.memory is None:
         found.append(Statement("note.memory_unknown", {"hardware": hardware.reference.name}))
     found.append(Statement("note.training_time" if training.measured else "note.training_unknown"))

@@ -65,8 +65,13 @@ def _write_device(path: Path, text: str) -> None:
 
 
 def _write_stdout(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # a full disk shows itself here, not at the interpreter's end
+    except BrokenPipeError:
+        raise  # the reader left; the command line knows what that means
+    except OSError as error:
+        raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def _umask() -> int:

@@ -93,11 +93,12 @@ def top_table(answer: Answer, language: str) -> Table:
         title_justify="left",
         box=None,
         pad_edge=False,
+        padding=(0, 1, 0, 0),  # 80 columns hold it whole
     )
     for name in ("backbone", "freeze", "runtime"):
         table.add_column(text(f"terminal.column_{name}", language), no_wrap=True)
     for name in ("accuracy", "latency", "artifact", "odds", "tied"):
-        table.add_column(text(f"terminal.column_{name}", language), justify="right")
+        table.add_column(text(f"terminal.column_{name}", language), justify="right", no_wrap=True)
     for c in shown:
         table.add_row(
             f"{c.backbone}@{c.resolution}",

@@ -58,8 +58,8 @@ def test_json_is_one_document_of_the_contract(home: Path) -> None:
         assert claim["verdict"] in ("confirmed", "refuted", "undecided")
         assert claim.keys() == {"id", "claim", "verdict", "figure", "source"}
     assert all(step["command"].startswith("selector ") for step in made["next_measurements"])
-    assert made["report"] is None
-    assert not home.exists()  # reading writes nothing
+    assert Path(made["report"]).is_file()
+    assert not list(home.glob("evidence*"))  # reading makes no store
 
 
 def test_without_json_a_person_reads_what_to_take_and_where_the_page_is(home: Path) -> None:
@@ -69,6 +69,14 @@ def test_without_json_a_person_reads_what_to_take_and_where_the_page_is(home: Pa
     assert "5,000 images: take " in done.stdout.replace("\n", " ")
     assert str(page) in done.stdout.replace("\n", "")
     assert page.read_text(encoding="utf-8").startswith("<!")
+
+
+def test_with_json_o_names_the_document_unless_it_is_a_page(home: Path, tmp_path: Path) -> None:
+    done = run(home, *ASKED, "--json", "-o", "answer.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    made = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
+    assert Path(made["report"]).read_text(encoding="utf-8").startswith("<!")
+    assert json.loads(run(home, *ASKED, "--json", "-o", "-").stdout)["schema_version"] == 1
 
 
 def test_o_names_the_page_and_the_document_points_to_it(home: Path, tmp_path: Path) -> None:
@@ -91,7 +99,6 @@ def test_quiet_prints_the_place_alone(home: Path, tmp_path: Path) -> None:
         (("--hardware", "egde", "--data-size", "-1"), 2, ("'edge'", "--data-size is -1")),
         ((*ASKED, "--max-latency-ms", "0.001"), 3, ("nearest is", "latency_ms")),
         ((*ASKED, "-o", "missing/page.html"), 1, ("cannot write",)),
-        ((*ASKED, "--json", "-o", "-"), 2, ("stdout",)),
         ((*ASKED, "--lang", "fr"), 2, ("en and zh",)),
         ((*ASKED, "--domain", "cats"), 2, ("fine-grained",)),
         ((*ASKED, "--backbones", "resnet5,vgg16"), 2, ("'resnet50'",)),
