@@ -65,6 +65,30 @@ MEMORY_RSS = Metric(
     "推理进程的峰值常驻内存",
 )
 ARTIFACT = Metric("artifact_bytes", "B", "lower", 0, "size of the model file", "模型文件大小")
+BUILD = Metric(
+    "build_ms",
+    "ms",
+    "lower",
+    0,
+    "time to build the model for its runtime, once, before it can be loaded",
+    "为运行时构建模型的时间(一次性,在加载之前)",
+)
+AGREEMENT_TOP1 = Metric(
+    "agreement_top1",
+    "%",
+    "higher",
+    1,
+    "images for which a lossy precision names the same class as fp32",
+    "有损精度与 fp32 给出相同类别的图像占比",
+)
+COSINE_LOGITS = Metric(
+    "cosine_logits",
+    "",
+    "higher",
+    4,
+    "cosine of a lossy precision's logits with those of fp32, mean over images",
+    "有损精度与 fp32 的 logits 余弦相似度(图像均值)",
+)
 TRAIN_STEP = Metric(
     "train_step_ms",
     "ms",
@@ -153,6 +177,9 @@ METRICS: dict[str, Metric] = {
         FIRST_INFERENCE,
         MEMORY_RSS,
         ARTIFACT,
+        BUILD,
+        AGREEMENT_TOP1,
+        COSINE_LOGITS,
         TRAIN_STEP,
         TRAIN_MEMORY,
         TRAIN_MEMORY_DEVICE,

@@ -33,11 +33,14 @@ def plan(grid: Grid, machine: Machine) -> list[Job]:
     if found:
         raise InvalidInput(found)
     names = grid.runtimes or usable_runtimes(machine)
+    # runtimes that nobody named measure what they offer; for those named, `faults` has seen to it
+    offers = {name: runtimes.runtime(name).availability(machine).precisions for name in names}
     jobs: list[Job] = []
     for threads in (t or machine.threads for t in grid.threads):
         for name in names:
             for backbone, precision, resolution in _points(grid):
-                jobs.append(InferenceJob(backbone, name, precision, resolution, threads))
+                if precision in offers[name]:
+                    jobs.append(InferenceJob(backbone, name, precision, resolution, threads))
         for backbone, precision, resolution in _points(grid):
             total = len(catalog.backbone(backbone).blocks)
             for depth in grid.freezes:
@@ -47,8 +50,9 @@ def plan(grid: Grid, machine: Machine) -> list[Job]:
 
 
 def usable_runtimes(machine: Machine) -> tuple[str, ...]:
-    """The runtimes that can be used on this machine, in the registry's order."""
-    return tuple(name for name in runtimes.RUNTIMES if runtimes.runtime(name).availability(machine).usable)
+    """The runtimes that are measured on this machine where none is named, in the registry's order."""
+    kinds = [runtimes.runtime(name) for name in runtimes.RUNTIMES]
+    return tuple(kind.name for kind in kinds if kind.by_default and kind.availability(machine).usable)
 
 
 def _points(grid: Grid) -> Iterator[tuple[str, str, int]]:
@@ -68,7 +72,7 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
             yield unknown_name("backbone", name, known, listing="selector catalog")
     for name in grid.runtimes:
         if name not in runtimes.RUNTIMES:
-            yield unknown_name("runtime", name, runtimes.RUNTIMES, listing="selector profile --help")
+            yield unknown_name("runtime", name, runtimes.RUNTIMES, listing="selector runtimes")
             continue
         offer = runtimes.runtime(name).availability(machine)
         if not offer.usable:

@@ -1,12 +1,14 @@
 """What workers hand back, and the records that it becomes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selector.evidence.record import Conditions, Provenance, Record
 from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.material import Material
 from selector.profiling.models import WEIGHTS_NOTE
 from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
+from selector.profiling.runtimes import runtime
 
 HARDWARE = "local"
 
@@ -19,6 +21,9 @@ class ColdResult:
     first_inference_ms: float
     memory_rss_peak_bytes: int  # of the whole process: libraries, model, load and first inferences
     artifact_bytes: int
+    build_ms: float | None = None  # None: nothing was built, or it was built before
+    agreement_top1: float | None = None  # None: not a lossy precision
+    cosine_logits: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Scribe:
     """Turns results into records. Holds what all records of a session share."""
 
     fingerprint: str
+    material: Material = field(default_factory=Material)
 
     def records(self, job: Job, version: str, result: Result) -> list[Record]:
         """One record per figure of `result`; `version` is that of the runtime's library."""
@@ -74,6 +80,24 @@ class Scribe:
                 n=1,
             ),
             self._record(job, version, "artifact_bytes", cold.artifact_bytes, "size of the file that is loaded"),
+            *self._built(job, version, cold),
+            *self._agreement(job, version, cold),
+        ]
+
+    def _built(self, job: InferenceJob, version: str, cold: ColdResult) -> list[Record]:
+        if cold.build_ms is None:
+            return []
+        return [self._record(job, version, "build_ms", cold.build_ms, "built from the ONNX graph, then kept", n=1)]
+
+    def _agreement(self, job: InferenceJob, version: str, cold: ColdResult) -> list[Record]:
+        if cold.agreement_top1 is None or cold.cosine_logits is None:
+            return []
+        images = self.material.agreement()
+        calibrated = f", calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
+        note = f"compared with torch-eager fp32 on {images}{calibrated}"
+        return [
+            self._record(job, version, "agreement_top1", cold.agreement_top1, note, n=images.count),
+            self._record(job, version, "cosine_logits", cold.cosine_logits, note, n=images.count),
         ]
 
     def _steady(self, job: InferenceJob, version: str, figure: Measurement) -> list[Record]:
@@ -116,12 +140,17 @@ class Scribe:
         ]
 
     def _record(self, job: Job, version: str, metric: str, value: float, note: str, **rest: Any) -> Record:
+        parts = [note]
+        if isinstance(job, InferenceJob):
+            parts += [runtime(job.runtime).settings(job.precision), self.material.weights_note(job.backbone)]
+        else:
+            parts.append(WEIGHTS_NOTE)  # training is always of random weights
         return Record.of(
             metric,
             value,
             _conditions(job, version),
             provenance=Provenance.MEASURED,
-            source=f"selector profile, protocol {PROTOCOL_VERSION}: {note}; {WEIGHTS_NOTE}",
+            source=f"selector profile, protocol {PROTOCOL_VERSION}: {'; '.join(part for part in parts if part)}",
             fingerprint=self.fingerprint,
             protocol=PROTOCOL_VERSION,
             **rest,

@@ -5,7 +5,7 @@ worker process, in turns; then training steps are measured. Worker processes do 
 that dies takes down one configuration, whose failure is recorded, and another worker goes on with the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -15,10 +15,13 @@ from selector.evidence.record import Record
 from selector.hardware.fingerprint import environment, fingerprint
 from selector.hardware.machine import Machine
 from selector.profiling import runtimes
+from selector.profiling.agreement import LOSSY
+from selector.profiling.files import model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, TrainingJob, job_to_json
+from selector.profiling.material import Material
 from selector.profiling.protocol import INFERENCE, TRAINING, Measurement, Settings
 from selector.profiling.results import ColdResult, Result, Scribe, training_from_json
-from selector.profiling.runtimes.export import Recipe, recipe
+from selector.profiling.runtimes.export import Recipe
 from selector.profiling.workers import WorkerEnded, run_worker
 
 PATIENCE_S = 300.0
@@ -67,6 +70,7 @@ class Session:
     sink: Sink
     listener: Listener
     thoroughness: Thoroughness = field(default_factory=Thoroughness)
+    material: Material = field(default_factory=Material)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     timed_s: float = 0.0  # seconds inside timed inference and training steps
@@ -84,8 +88,8 @@ class Session:
         """
         inference = [job for job in jobs if isinstance(job, InferenceJob)]
         training = [job for job in jobs if isinstance(job, TrainingJob)]
-        # one step for the file, one for the first moments, one for the turns; one for a training configuration
-        self.listener.planned(3 * len(inference) + len(training))
+        # one for a training configuration
+        self.listener.planned(sum(map(_steps, inference)) + len(training))
         ready = self._export(inference)
         for inference_lane in _lanes(ready):
             self._measure(inference_lane)
@@ -93,10 +97,23 @@ class Session:
             self._train(training_lane)
 
     def _export(self, jobs: Sequence[InferenceJob]) -> list[InferenceJob]:
-        """Make the files that the jobs' runtimes load; the jobs whose files are there."""
+        """Make the files that the jobs need, models first; the jobs whose files are there."""
+        with_model = self._make(jobs, {job: model_recipe(job, self.material) for job in jobs}, failing=_steps)
+        references = {job: r for job in with_model if (r := reference_recipe(job, self.material))}
+        with_reference = self._make(list(references), references, failing=lambda job: 3)
+        return [job for job in with_model if job not in references or job in with_reference]
+
+    def _make(
+        self,
+        jobs: Sequence[InferenceJob],
+        wanted: Mapping[InferenceJob, Recipe],
+        *,
+        failing: Callable[[InferenceJob], int],
+    ) -> list[InferenceJob]:
+        """Make a file for each job; the jobs whose file is there. `failing`: steps not taken by a job without one."""
         users: dict[Recipe, list[InferenceJob]] = {}
         for job in jobs:
-            users.setdefault(_recipe(job), []).append(job)
+            users.setdefault(wanted[job], []).append(job)
         missing = [r for r in users if not r.path.exists()]
         self.listener.done(sum(len(users[r]) for r in users if r not in missing))
         failed: set[InferenceJob] = set()
@@ -113,19 +130,25 @@ class Session:
             elif event["event"] == "failed":
                 failed.update(same)
                 self.failures += [Failure(other, event["outcome"], event["detail"]) for other in same if other != job]
-                self.listener.done(3 * len(same))
+                self.listener.done(sum(map(failing, same)))
         return [job for job in jobs if job not in failed]
 
     def _measure(self, lane: Sequence[InferenceJob]) -> None:
         """Measure the jobs of one runtime and thread count."""
         name = lane[0].runtime
         runtime = runtimes.runtime(name)
-        scribe = Scribe(self.fingerprint)
+        scribe = Scribe(self.fingerprint, self.material)
         cold_done: set[InferenceJob] = set()
 
         def spell(job: InferenceJob) -> dict[str, Any]:
-            file = asdict(_recipe(job).model_file(job.resolution))
-            return {"job": job_to_json(job), "file": {**file, "path": str(file["path"])}, "cold": job not in cold_done}
+            file = asdict(model_recipe(job, self.material).model_file(job.resolution))
+            reference = reference_recipe(job, self.material)
+            return {
+                "job": job_to_json(job),
+                "file": {**file, "path": str(file["path"])},
+                "reference": reference and {"logits": str(reference.path), "images": reference.images_folder},
+                "cold": job not in cold_done,
+            }
 
         task = {
             "kind": "inference",
@@ -133,7 +156,7 @@ class Session:
             "runtime": runtimes.RUNTIMES[name],
             "settings": asdict(self.thoroughness.inference),
         }
-        for part in _sets(lane):
+        for part in _sets(lane, self.material):
             for job, event in self._events(task, part, spell, "timing"):
                 if event["event"] == "cold":
                     cold_done.add(job)
@@ -149,7 +172,7 @@ class Session:
     def _train(self, lane: Sequence[TrainingJob]) -> None:
         """Measure training steps for one thread count."""
         version = runtimes.runtime("torch-eager").version()
-        scribe = Scribe(self.fingerprint)
+        scribe = Scribe(self.fingerprint, self.material)
         task = {
             "kind": "training",
             "threads": lane[0].threads,
@@ -207,9 +230,9 @@ class Session:
                     yield job, {"event": "failed", "id": id_, "outcome": ended.outcome, "detail": ended.detail}
 
 
-def _recipe(job: InferenceJob) -> Recipe:
-    kind = runtimes.runtime(job.runtime).loads
-    return recipe(kind, job.backbone, resolution=job.resolution, precision=job.precision)
+def _steps(job: InferenceJob) -> int:
+    """Steps of a job: its file, the reference of a lossy one, the first moments, the turns."""
+    return 4 if job.precision in LOSSY else 3
 
 
 def _lanes(jobs: Sequence[J]) -> list[list[J]]:
@@ -221,13 +244,13 @@ def _lanes(jobs: Sequence[J]) -> list[list[J]]:
     return list(lanes.values())
 
 
-def _sets(lane: Sequence[InferenceJob]) -> Iterator[list[InferenceJob]]:
+def _sets(lane: Sequence[InferenceJob], material: Material) -> Iterator[list[InferenceJob]]:
     """Cut a lane into sets that fit into memory together."""
     room = psutil.virtual_memory().available * SET_MEMORY
     current: list[InferenceJob] = []
     size = 0
     for job in lane:
-        own = _recipe(job).path.stat().st_size
+        own = model_recipe(job, material).path.stat().st_size
         if current and (len(current) >= SET_SIZE or size + own > room):
             yield current
             current, size = [], 0

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.profiling import forks, runtimes
+from selector.profiling.agreement import measure_agreement
+from selector.profiling.images import ImageSet
 from selector.profiling.jobs import InferenceJob, TrainingJob, job_from_json
 from selector.profiling.memory import mapped_library_pages, peak_rss_of_fork
 from selector.profiling.protocol import Settings, Tracker
@@ -122,8 +124,8 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
             assert isinstance(job, InferenceJob)
             file = ModelFile(**{**item["file"], "path": Path(item["file"]["path"])})
 
-            def work(job: InferenceJob = job, file: ModelFile = file) -> dict[str, Any]:
-                return to_json(measure_cold(runtime, job, file, libraries))
+            def work(job: InferenceJob = job, file: ModelFile = file, item: dict[str, Any] = item) -> dict[str, Any]:
+                return to_json(measure_cold(runtime, job, file, libraries, item.get("reference")))
 
             if item["cold"] and not _in_fork(channel, item["id"], "cold", work, task["patience_s"]):
                 continue
@@ -133,13 +135,20 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
 
 
 def measure_cold(
-    runtime: type[Runtime], job: InferenceJob, file: ModelFile, libraries: NDArray[np.int64]
+    runtime: type[Runtime],
+    job: InferenceJob,
+    file: ModelFile,
+    libraries: NDArray[np.int64],
+    reference: dict[str, str] | None = None,
 ) -> ColdResult:
     """Load a model that nobody has loaded in this process, and run it for the first time.
 
-    `libraries` are the pages that the process which imported the runtime holds: they belong to the peak.
+    What the runtime builds from the file once and for all is built before. `libraries` are the pages that the process
+    which imported the runtime holds: they belong to the peak. With a `reference`, the file of fp32's "logits" and the
+    folder of its "images", the model's agreement with it is measured last.
     """
-    size = _read_through(file.path)
+    built = runtime.build(file, job.precision)
+    size = _read_through(built.path if built else file.path)
     start = perf_counter_ns()
     with runtime(file, precision=job.precision, threads=job.threads) as loaded:
         after_load = perf_counter_ns()
@@ -149,7 +158,18 @@ def measure_cold(
         after = perf_counter_ns()
         step()  # some runtimes settle their buffers at the second call
         peak = peak_rss_of_fork(libraries)
-    return ColdResult((after_load - start) / 1e6, (after - before) / 1e6, peak, size)
+        agreed = reference and measure_agreement(
+            loaded, ImageSet("agreement", reference["images"]), Path(reference["logits"])
+        )
+    return ColdResult(
+        (after_load - start) / 1e6,
+        (after - before) / 1e6,
+        peak,
+        size,
+        build_ms=built.build_ms if built else None,
+        agreement_top1=agreed.top1 if agreed else None,
+        cosine_logits=agreed.cosine if agreed else None,
+    )
 
 
 def take_turns(channel: Channel, entries: list[Entry]) -> None:

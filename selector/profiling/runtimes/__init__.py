@@ -7,7 +7,14 @@ from selector.profiling.runtimes.base import Runtime
 
 RUNTIMES: dict[str, str] = {
     "torch-eager": "selector.profiling.runtimes.torch_eager:TorchEager",
+    "torch-eager-nhwc": "selector.profiling.runtimes.torch_eager:TorchEagerNHWC",
+    "torch-compile": "selector.profiling.runtimes.torch_compile:TorchCompile",
     "onnxruntime": "selector.profiling.runtimes.onnxruntime:OnnxRuntime",
+    "openvino": "selector.profiling.runtimes.openvino:OpenVINO",
+    "torch-cuda": "selector.profiling.runtimes.torch_cuda:TorchCuda",
+    "onnxruntime-cuda": "selector.profiling.runtimes.onnxruntime:OnnxRuntimeCuda",
+    "tensorrt": "selector.profiling.runtimes.tensorrt:TensorRT",
+    "tensorrt-rtx": "selector.profiling.runtimes.tensorrt:TensorRTRTX",
 }
 """Name → "module:class". A runtime is imported when it is asked for."""
 
@@ -15,7 +22,7 @@ RUNTIMES: dict[str, str] = {
 def runtime(name: str) -> type[Runtime]:
     """The runtime called `name`. Raises UnknownName for another one."""
     if name not in RUNTIMES:
-        raise UnknownName("runtime", name, RUNTIMES, listing="selector profile --help")
+        raise UnknownName("runtime", name, RUNTIMES, listing="selector runtimes")
     return load(RUNTIMES[name])
 
 

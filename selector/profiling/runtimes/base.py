@@ -42,6 +42,15 @@ class ModelFile:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a runtime made of a model's file before it could be loaded, for example a TensorRT engine."""
+
+    path: Path
+    bytes: int
+    build_ms: float | None  # None: it was in the cache
+
+
 class Runtime(ABC):
     """Executes a backbone's inference. A context manager: entering loads or builds, leaving frees.
 
@@ -49,9 +58,10 @@ class Runtime(ABC):
     """
 
     name: ClassVar[str]
-    precisions: ClassVar[tuple[str, ...]]
+    precisions: ClassVar[tuple[str, ...]]  # those that it knows; hardware may lack some
     distribution: ClassVar[str]  # the installed distribution whose version is the runtime's
     loads: ClassVar[Literal["weights", "onnx"]]  # which file: a safetensors state dict or an ONNX graph
+    by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:
         self.model = model
@@ -68,6 +78,23 @@ class Runtime(ABC):
     def version(cls) -> str:
         """The version of its library, as figures record it."""
         return metadata.version(cls.distribution)
+
+    @classmethod
+    def variant(cls, precision: str) -> str:
+        """Which variant of the model's file it loads for a precision; "fp32" where it converts by itself."""
+        return precision
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """What is pinned for a precision, as figures' sources tell it; empty: nothing but the library's defaults."""
+        del precision
+        return ""
+
+    @classmethod
+    def build(cls, model: ModelFile, precision: str) -> Built | None:
+        """Make what has to be made once before the model can be loaded; None where the file is loaded as it is."""
+        del model, precision
+        return None
 
     @classmethod
     @abstractmethod
@@ -101,8 +128,47 @@ class Runtime(ABC):
             raise ValueError(f"{self.name} holds a model for [n, 3, {side}, {side}]; got {list(batch.shape)}")
 
 
-def installed(distribution: str, precisions: tuple[str, ...], *, install: str | None = None) -> Availability:
-    """Usable where the distribution is installed, with `pip install` advice where it is not."""
-    if find_spec(distribution.replace("-", "_")) is None:
+def installed(
+    distribution: str, precisions: tuple[str, ...], *, module: str | None = None, install: str | None = None
+) -> Availability:
+    """Usable where the distribution's `module` can be found, with `pip install` advice where it cannot."""
+    if find_spec(module or distribution.replace("-", "_")) is None:
         return Availability(False, f"{distribution} is not installed; `pip install {install or distribution}`")
     return Availability(True, precisions=precisions)
+
+
+# instruction sets in which a CPU computes with half-width numbers; without them they are emulated, slower than fp32
+_CPU_NEEDS = {
+    "bf16": {"avx512_bf16", "amx_bf16", "bf16"},
+    "fp16": {"avx512_fp16", "amx_fp16", "fp16"},
+}
+
+
+def on_cpu(known: tuple[str, ...], machine: Machine) -> tuple[str, ...]:
+    """Those of the precisions `known` that this machine's CPU computes in by itself."""
+    isa = set(machine.isa or ())
+    return tuple(p for p in known if p not in _CPU_NEEDS or _CPU_NEEDS[p] & isa)
+
+
+# first compute capability whose tensor cores take a precision (CUDA C++ Programming Guide, "Compute Capabilities")
+_GPU_NEEDS = {"tf32": (8, 0), "fp16": (7, 0), "bf16": (8, 0), "int8-static": (7, 2)}
+
+
+def on_gpu(known: tuple[str, ...], machine: Machine) -> Availability:
+    """Usable where there is an NVIDIA GPU, with those of the precisions `known` that its tensor cores take.
+
+    Where the GPU does not tell its compute capability, fp32 alone is offered.
+    """
+    if not machine.gpus:
+        return Availability(False, "no NVIDIA GPU was found on this machine (nvidia-smi shows what the driver sees)")
+    capability = compute_capability(machine) or (0, 0)
+    return Availability(True, precisions=tuple(p for p in known if capability >= _GPU_NEEDS.get(p, (0, 0))))
+
+
+def compute_capability(machine: Machine) -> tuple[int, int] | None:
+    """Of the first GPU, as (major, minor); None where it cannot be read."""
+    text = machine.gpus[0].compute_capability if machine.gpus else None
+    if text is None:
+        return None
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)

@@ -1,8 +1,10 @@
-"""The files that runtimes load: a state dict and an ONNX graph of one backbone, made once and kept.
+"""The files that runtimes load: state dicts and ONNX graphs of backbones in several precisions, made once and kept.
 
-A file is made once per recipe (backbone, head, seed; for a graph also resolution and precision; and the versions of
-the libraries that make it) and lies under `SELECTOR_HOME/cache/models/`, in a folder named after the recipe's hash.
-It appears there whole or not at all. A graph's batch is dynamic, and its answers were checked against eager's.
+A file is made once per recipe (backbone, head, weights, precision; for a graph also resolution and calibration images;
+and the versions of the libraries that make it) and lies under `SELECTOR_HOME/cache/models/`, in a folder named after
+the recipe's hash. It appears there whole or not at all. A graph's batch is dynamic, and its answers were compared with
+eager's: an fp32 or fp16 graph that differs is refused, a quantised one is kept with its likeness noted (what it is
+worth is measured by `agreement`). Beside models lie the fp32 logits that lossy ones are compared with.
 """
 
 import hashlib
@@ -11,43 +13,62 @@ import os
 import shutil
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selector import resources
-from selector.errors import MeasurementFailed
+from selector.errors import InvalidInput, MeasurementFailed
 from selector.profiling import models
-from selector.profiling.runtimes.base import ModelFile
+from selector.profiling.agreement import agreement
+from selector.profiling.images import ImageSet
+from selector.profiling.material import Material
+from selector.profiling.runtimes.base import ModelFile, Runtime
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1  # raised when the making of files changes, so that older ones are not taken for new ones
+FORMAT = 2  # raised when the making of files changes, so that older ones are not taken for new ones
 TOLERANCE = 1e-3  # of the largest logit: fp32 kernels add in another order, nothing more
-FILE_NAMES = {"weights": "weights.safetensors", "onnx": "model.onnx"}
+HALF_TOLERANCE = 5e-2  # of the largest logit: fp16 carries 11 bits, and rounding adds up over a hundred layers
+FILE_NAMES = {"weights": "weights.safetensors", "onnx": "model.onnx", "reference": "logits.npy"}
+
+Kind = Literal["weights", "onnx", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that the content of a file follows from."""
+    """Everything that the content of a file follows from.
 
-    kind: Literal["weights", "onnx"]
+    `precision` names the variant: a precision, or "int8-static-symmetric". Of weights and images the digests count;
+    the places say where to find them.
+    """
+
+    kind: Kind
     backbone: str
     classes: int = 1000
     head: str = "original"
     seed: int = models.SEED
     resolution: int = 0  # 0 for weights, which fit every resolution
     precision: str = "fp32"
+    weights_digest: str = ""  # empty: random weights from the seed
+    weights_folder: str = ""
+    images_digest: str = ""  # of what a static quantisation is calibrated on, or a reference answers
+    images_folder: str = ""
 
     @property
     def folder(self) -> Path:
         """Where its file is kept."""
-        versions = {name: metadata.version(name) for name in ("torch", "timm")}
-        text = json.dumps({"format": FORMAT, **asdict(self), **versions}, sort_keys=True)
+        content = {k: v for k, v in asdict(self).items() if k not in ("weights_folder", "images_folder")}
+        quantised = self.kind == "onnx" and self.precision.startswith("int8")
+        makers = ("torch", "timm", "onnxruntime") if quantised else ("torch", "timm")
+        versions = {name: _version(name) for name in makers}
+        text = json.dumps({"format": FORMAT, **content, **versions}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return resources.home() / "cache" / "models" / f"{self.backbone}-{self.kind}-{digest}"
 
@@ -61,17 +82,38 @@ class Recipe:
         return ModelFile(self.backbone, self.classes, resolution, self.path)
 
 
-def recipe(kind: Literal["weights", "onnx"], backbone: str, *, resolution: int, precision: str = "fp32") -> Recipe:
-    """The recipe of the file that a runtime loads for this configuration."""
-    if kind == "weights":
-        return Recipe("weights", backbone)
-    return Recipe("onnx", backbone, resolution=resolution, precision=precision)
+def recipe(
+    kind: Kind, backbone: str, *, resolution: int, precision: str = "fp32", material: Material | None = None
+) -> Recipe:
+    """The recipe of a file for this configuration, with random weights and synthetic images unless `material` says."""
+    made_of = material or Material()
+    wanted = Recipe(
+        kind,
+        backbone,
+        precision=precision,
+        resolution=0 if kind == "weights" else resolution,
+        weights_digest=made_of.weights_digest(backbone),
+        weights_folder=str(made_of.weights or ""),
+    )
+    images = made_of.agreement() if kind == "reference" else made_of.calibration()
+    if kind == "reference" or precision.startswith("int8-static"):
+        wanted = replace(wanted, images_digest=images.digest, images_folder=images.folder)
+    return wanted
+
+
+def recipe_for(
+    runtime: type[Runtime], backbone: str, *, resolution: int, precision: str, material: Material | None = None
+) -> Recipe:
+    """The recipe of the file that `runtime` loads for this configuration."""
+    variant = runtime.variant(precision)
+    return recipe(runtime.loads, backbone, resolution=resolution, precision=variant, material=material)
 
 
 def make(wanted: Recipe) -> Path:
     """The recipe's file, made where it is not there yet. Imports torch: only worker processes call it.
 
-    Raises MeasurementFailed where the graph does not answer as eager does, OSError where the disk is full.
+    Raises MeasurementFailed where the graph does not answer as eager does, InvalidInput for weights or images that
+    cannot be used, OSError where the disk is full.
     """
     if wanted.path.exists():
         return wanted.path
@@ -79,9 +121,9 @@ def make(wanted: Recipe) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
     try:
-        model = models.create(wanted.backbone, seed=wanted.seed)
         file = draft / FILE_NAMES[wanted.kind]
-        notes = _save_weights(model, file) if wanted.kind == "weights" else _save_graph(model, wanted, file)
+        save = {"weights": _save_weights, "onnx": _save_graph, "reference": _save_reference}[wanted.kind]
+        notes = save(wanted, file)
         digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
         (draft / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
@@ -100,25 +142,85 @@ def _put_in_place(draft: Path, folder: Path) -> None:
             raise
 
 
-def _save_weights(model: "torch.nn.Module", file: Path) -> dict[str, Any]:
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # onnxruntime goes by other names too
+        return ""
+
+
+def _model(wanted: Recipe) -> "torch.nn.Module":
+    """The fp32 model in eval mode. Raises InvalidInput where the weights are no longer those of the digest."""
+    if not wanted.weights_digest:
+        return models.create(wanted.backbone, seed=wanted.seed)
+    from selector.backbones import weights
+
+    folder = Path(wanted.weights_folder)
+    if Material(folder).weights_digest(wanted.backbone) != wanted.weights_digest:
+        raise InvalidInput(f"the weights of {wanted.backbone} in {str(folder)!r} changed meanwhile; start again")
+    return weights.create(wanted.backbone, weights=folder).model.requires_grad_(False)
+
+
+def _save_weights(wanted: Recipe, file: Path) -> dict[str, Any]:
     from safetensors.torch import save_file
 
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, str(file))
-    return {"note": models.WEIGHTS_NOTE}
+    from selector.profiling.runtimes.torch_dynamic import quantised_state
+    from selector.profiling.runtimes.torch_eager import torch_type
+
+    model = _model(wanted)
+    if wanted.precision == "int8-dynamic":
+        state = quantised_state(model)
+    else:
+        state = {
+            name: tensor.contiguous() for name, tensor in model.to(torch_type(wanted.precision)).state_dict().items()
+        }
+    save_file(state, str(file))
+    return {}
 
 
-def _save_graph(model: "torch.nn.Module", wanted: Recipe, file: Path) -> dict[str, Any]:
+def _save_reference(wanted: Recipe, file: Path) -> dict[str, Any]:
+    """The fp32 logits of eager for the agreement images, [n, classes]."""
     import torch
 
-    side = wanted.resolution
-    sample = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(wanted.seed))
+    model = _model(wanted)
+    images = ImageSet("agreement", wanted.images_folder)
+    batch = torch.from_numpy(images.load(wanted.backbone, wanted.resolution))
+    with torch.inference_mode():
+        logits = torch.cat([model(image[None]) for image in batch]).numpy()
+    np.save(file, logits)
+    return {"images": str(images)}
+
+
+def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
+    from selector.profiling.runtimes import quantise
+
+    model = _model(wanted)
+    if wanted.precision == "fp32":
+        _export(model, wanted.resolution, file)
+        return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
+    plain = make(replace(wanted, precision="fp32", images_digest="", images_folder=""))
+    if wanted.precision == "fp16":
+        quantise.cast_to_half(plain, file)
+        return {"max_difference_to_eager": _check_graph(model, wanted, file, HALF_TOLERANCE)}
+    if wanted.precision == "int8-dynamic":
+        quantise.quantise_dynamic(plain, file)
+        return {"cosine_to_eager": _likeness(model, wanted, file)}
+    images = ImageSet("calibration", wanted.images_folder)
+    batch = images.load(wanted.backbone, wanted.resolution)
+    quantise.quantise_static(plain, file, batch, symmetric=wanted.precision.endswith("-symmetric"))
+    return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
+
+
+def _export(model: "torch.nn.Module", side: int, file: Path) -> None:
+    import torch
+
     with warnings.catch_warnings():
         # the tracing exporter: its graphs are the same to a runtime for these feed-forward nets, in 0.3 s where the
         # dynamo exporter takes 3–9 s, and weights lie in the one file. Deprecated, and present in the torch we allow
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            (sample,),
+            (torch.zeros(1, 3, side, side),),
             str(file),
             dynamo=False,
             opset_version=17,  # the first with all that these nets use; later ones add nothing to them
@@ -126,14 +228,41 @@ def _save_graph(model: "torch.nn.Module", wanted: Recipe, file: Path) -> dict[st
             output_names=["logits"],
             dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
         )
-    return {"note": models.WEIGHTS_NOTE, "max_difference_to_eager": _check_graph(model, wanted, file)}
 
 
-def _check_graph(model: "torch.nn.Module", wanted: Recipe, file: Path) -> float:
+def _check_graph(model: "torch.nn.Module", wanted: Recipe, file: Path, tolerance: float) -> float:
     """The largest difference to eager's logits relative to the largest logit, over batches of 1 and 3.
 
-    Raises MeasurementFailed where it exceeds the tolerance. Two runtimes in one process are slow, which does not
-    matter here: nothing is timed.
+    Raises MeasurementFailed where it exceeds the tolerance.
+    """
+    worst = 0.0
+    for expected, answer in _answers(model, wanted, file):
+        worst = max(worst, float(np.abs(answer - expected).max() / np.abs(expected).max()))
+    if not worst <= tolerance:
+        raise MeasurementFailed(
+            f"{wanted.backbone}'s {wanted.precision} ONNX graph differs from eager by {worst:.1e} of the largest logit "
+            f"(allowed: {tolerance:.0e}); it was not kept"
+        )
+    return worst
+
+
+def _likeness(model: "torch.nn.Module", wanted: Recipe, file: Path) -> float:
+    """Mean cosine of a quantised graph's logits with eager's. Raises MeasurementFailed for a graph that is broken."""
+    cosines = [agreement(expected, answer).cosine for expected, answer in _answers(model, wanted, file)]
+    if not min(cosines) > 0:
+        raise MeasurementFailed(
+            f"{wanted.backbone}'s {wanted.precision} ONNX graph has nothing in common with eager "
+            f"(cosine of logits {min(cosines):.2f}); it was not kept"
+        )
+    return float(np.mean(cosines))
+
+
+def _answers(
+    model: "torch.nn.Module", wanted: Recipe, file: Path
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Logits of eager and of the graph, for batches of 1 and 3 images.
+
+    Two runtimes in one process are slow, which does not matter here: nothing is timed.
     """
     import onnxruntime
     import torch
@@ -142,17 +271,9 @@ def _check_graph(model: "torch.nn.Module", wanted: Recipe, file: Path) -> float:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    worst = 0.0
     for batch in (1, 3):
         side = wanted.resolution
         image = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(batch))
         with torch.inference_mode():
             expected = model(image).numpy()
-        answer = session.run(None, {"image": image.numpy()})[0]
-        worst = max(worst, float(np.abs(answer - expected).max() / np.abs(expected).max()))
-    if not worst <= TOLERANCE:
-        raise MeasurementFailed(
-            f"{wanted.backbone}'s ONNX graph differs from eager by {worst:.1e} of the largest logit "
-            f"(allowed: {TOLERANCE:.0e}); it was not kept"
-        )
-    return worst
+        yield expected, session.run(None, {"image": image.numpy()})[0]

@@ -1,24 +1,45 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU and on an NVIDIA GPU."""
 
+from collections.abc import Callable
+from importlib import metadata
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from selector.profiling.runtimes.base import Batch, Logits, Runtime
+from selector.hardware.machine import Machine
+from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_gpu
+
+# whichever of them is installed brings the module `onnxruntime`
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
 
 class OnnxRuntime(Runtime):
-    """ONNX Runtime's CPU provider with all graph optimisations, fp32.
+    """ONNX Runtime's CPU provider with all graph optimisations.
 
     All sessions of a process share one pool of threads: with a pool each, the spinning threads of one session would
     take the cores from the next.
     """
 
     name: ClassVar[str] = "onnxruntime"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    # no fp16, no bf16: the provider computes the few such kernels it has in fp32 and converts around them
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "int8-dynamic", "int8-static")
     distribution: ClassVar[str] = "onnxruntime"
     loads = "onnx"
 
     _session: Any = None  # onnxruntime publishes no types
+
+    @classmethod
+    def version(cls) -> str:
+        """The version of whichever of its distributions is installed."""
+        found = installed_distribution(cls.distribution)
+        return metadata.version(found or cls.distribution)
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """What the quantised graphs are."""
+        return {
+            "int8-dynamic": "quantize_dynamic of MatMul and Gemm only",
+            "int8-static": "QDQ, per-channel weights, calibrated",
+        }.get(precision, "")
 
     @classmethod
     def prepare_process(cls, threads: int) -> None:
@@ -34,7 +55,7 @@ class OnnxRuntime(Runtime):
         options.use_per_session_threads = False
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # warnings about shapes that are of no use to who measures
-        self._session = onnxruntime.InferenceSession(str(self.model.path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(str(self.model.path), options, providers=self._providers())
         self._input = self._session.get_inputs()[0].name
         return self
 
@@ -50,3 +71,82 @@ class OnnxRuntime(Runtime):
         self.check(batch)
         logits: Logits = self._session.run(None, {self._input: batch})[0]
         return logits
+
+    def _providers(self) -> list[Any]:
+        return ["CPUExecutionProvider"]
+
+
+class OnnxRuntimeCuda(OnnxRuntime):
+    """ONNX Runtime's CUDA provider. Where it cannot be loaded, falling back to the CPU is refused."""
+
+    name: ClassVar[str] = "onnxruntime-cuda"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16")
+    distribution: ClassVar[str] = "onnxruntime-gpu"
+
+    @classmethod
+    def availability(cls, machine: Machine) -> Availability:
+        """Usable where onnxruntime-gpu is installed and there is an NVIDIA GPU."""
+        offer = installed(cls.distribution, cls.precisions, module="onnxruntime")
+        if not offer.usable or installed_distribution(cls.distribution) != cls.distribution:
+            return Availability(
+                False,
+                f"{cls.distribution} is not installed; `pip uninstall onnxruntime`, whose files it shares, "
+                f"then `pip install {cls.distribution}`",
+            )
+        return on_gpu(cls.precisions, machine)
+
+    @classmethod
+    def variant(cls, precision: str) -> str:
+        """The fp32 graph serves tf32 too."""
+        return "fp32" if precision == "tf32" else precision
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """Whether convolutions may use TF32, which the provider does by default."""
+        return f"CUDA provider, use_tf32={int(precision == 'tf32')}, input and output stay on the GPU"
+
+    @classmethod
+    def prepare_process(cls, threads: int) -> None:
+        """Import torch before ONNX Runtime: its CUDA and cuDNN are the ones that both then use."""
+        import torch  # noqa: F401
+
+        super().prepare_process(threads)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        used = self._session.get_providers()
+        if used[0] != "CUDAExecutionProvider":
+            raise RuntimeError(f"ONNX Runtime could not load its CUDA provider and would have used {used[0]}")
+        return self
+
+    def bind(self, batch: Batch) -> Callable[[], object]:
+        """A call that runs one inference on `batch`, which lies on the GPU, and waits for the result there."""
+        import onnxruntime
+
+        if self._session is None:
+            raise RuntimeError("enter the runtime before running it")
+        self.check(batch)
+        image = onnxruntime.OrtValue.ortvalue_from_numpy(batch, "cuda", 0)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, image)
+        binding.bind_output(self._session.get_outputs()[0].name, "cuda", 0)
+
+        def infer() -> Any:
+            self._session.run_with_iobinding(binding)  # returns when the stream is done
+            return binding.get_outputs()[0]
+
+        return infer
+
+    def _providers(self) -> list[Any]:
+        return [("CUDAExecutionProvider", {"use_tf32": str(int(self.precision == "tf32"))}), "CPUExecutionProvider"]
+
+
+def installed_distribution(preferred: str) -> str | None:
+    """`preferred` where it is installed, else the other one that brings the module; None where neither is."""
+    for name in (preferred, *DISTRIBUTIONS):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        return name
+    return None

@@ -1,25 +1,41 @@
 """PyTorch as it comes: the module's own forward, under inference mode."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-
-from selector.profiling.runtimes.base import Batch, Logits, Runtime
+from selector.hardware.machine import Machine
+from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_cpu
 
 if TYPE_CHECKING:
     import torch
 
 
 class TorchEager(Runtime):
-    """PyTorch in eager mode on the CPU, fp32."""
+    """PyTorch in eager mode on the CPU.
+
+    int8-dynamic is the document's practice P10: `quantize_dynamic` of the Linear layers, convolutions stay fp32.
+    """
 
     name: ClassVar[str] = "torch-eager"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "int8-dynamic")
     distribution: ClassVar[str] = "torch"
     loads = "weights"
+    channels_last: ClassVar[bool] = False
 
-    _module: "torch.nn.Module | None" = None
+    _module: "Callable[[torch.Tensor], torch.Tensor] | None" = None
+
+    @classmethod
+    def availability(cls, machine: Machine) -> Availability:
+        """Usable where torch is installed; fp16 and bf16 where the CPU computes in them."""
+        return installed(cls.distribution, on_cpu(cls.precisions, machine))
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """The memory format, and what dynamic quantisation covers."""
+        parts = ["channels-last" if cls.channels_last else ""]
+        parts += ["torch quantize_dynamic of Linear layers only (P10)" if precision == "int8-dynamic" else ""]
+        return ", ".join(part for part in parts if part)
 
     @classmethod
     def prepare_process(cls, threads: int) -> None:
@@ -30,7 +46,10 @@ class TorchEager(Runtime):
         torch.set_num_threads(threads)
 
     def __enter__(self) -> Self:
-        self._module = read_module(self.model.backbone, self.model.classes, str(self.model.path))
+        import torch
+
+        module = read_module(self.model.backbone, self.model.classes, str(self.model.path), self.precision)
+        self._module = module.to(memory_format=torch.channels_last) if self.channels_last else module
         return self
 
     def __exit__(
@@ -40,18 +59,46 @@ class TorchEager(Runtime):
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch, [n, 3, h, w] → [n, classes]. Raises ValueError for another shape."""
+        return self.bind(batch)()
+
+    def bind(self, batch: Batch) -> Callable[[], Logits]:
+        """A call that runs one inference on `batch`, already in the precision and memory format of the model."""
         import torch
 
         if self._module is None:
             raise RuntimeError("enter the runtime before running it")
         self.check(batch)
-        with torch.inference_mode():
-            logits: Logits = self._module(torch.from_numpy(batch)).numpy()
-        return logits.astype(np.float32, copy=False)
+        image = torch.from_numpy(batch).to(torch_type(self.precision))
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        module = self._module
+
+        def infer() -> Logits:
+            with torch.inference_mode():
+                logits: Logits = module(image).float().numpy()
+            return logits
+
+        return infer
 
 
-def read_module(backbone: str, classes: int, weights: str) -> "torch.nn.Module":
-    """The backbone in eval mode with the state dict of a safetensors file.
+class TorchEagerNHWC(TorchEager):
+    """PyTorch in eager mode on the CPU, images and weights in channels-last order."""
+
+    name: ClassVar[str] = "torch-eager-nhwc"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    channels_last: ClassVar[bool] = True
+    by_default: ClassVar[bool] = False
+
+
+def torch_type(precision: str) -> "torch.dtype":
+    """What images have to be for a model of this precision."""
+    import torch
+
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+
+
+def read_module(backbone: str, classes: int, weights: str, precision: str = "fp32") -> "torch.nn.Module":
+    """The backbone in eval mode with the state dict of a safetensors file, in the precision that the file holds.
 
     Built without memory first, so that no initialisation is computed only to be overwritten.
     """
@@ -59,7 +106,13 @@ def read_module(backbone: str, classes: int, weights: str) -> "torch.nn.Module":
     import torch
     from safetensors.torch import load_file
 
+    from selector.profiling.runtimes.torch_dynamic import load_quantised
+
     with torch.device("meta"):
         module: torch.nn.Module = timm.create_model(backbone, num_classes=classes)
-    module.load_state_dict(load_file(weights), assign=True)
+    state = load_file(weights)
+    if precision == "int8-dynamic":
+        load_quantised(module, state)
+    else:
+        module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)

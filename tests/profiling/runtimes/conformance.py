@@ -14,17 +14,24 @@ import numpy as np
 import pytest
 
 from selector.hardware.machine import detect
+from selector.profiling.agreement import agreement
 from selector.profiling.runtimes import RUNTIMES, export, load, runtime
+from selector.profiling.runtimes.base import Runtime
+from selector.profiling.runtimes.export import Recipe
 
 BACKBONE = "mobilenetv3_small_050"
 RESOLUTION = 75  # odd on purpose
 LARGE = "resnet18"
 LARGE_BYTES = 46_800_000
+LEAST_COSINE = {"tf32": 0.999, "fp16": 0.999, "bf16": 0.99, "int8-dynamic": 0.99, "int8-static": 0.5}
 
 
 class RuntimeConformance:
     name: ClassVar[str]
     tolerance: ClassVar[float] = 1e-3  # of the largest logit
+    large: ClassVar[str] = LARGE
+    large_bytes: ClassVar[int] = LARGE_BYTES
+    loads: ClassVar[int] = 8
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -35,10 +42,10 @@ class RuntimeConformance:
             pytest.skip(offer.why or cls.name)
         environment = {**os.environ, "SELECTOR_HOME": str(model_home), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, __file__, RUNTIMES[cls.name]],
+            [sys.executable, __file__, RUNTIMES[cls.name], cls.large, str(cls.loads)],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=500,
             env=environment,
         )
         assert done.returncode == 0, done.stderr
@@ -63,8 +70,16 @@ class RuntimeConformance:
         assert "enter" in seen["before_entering"]
 
     def test_frees_its_memory(self, seen: dict[str, Any]) -> None:
-        # the third to the eighth load of a model must not each leave one behind
-        assert seen["rss"][-1] - seen["rss"][2] < 2 * LARGE_BYTES
+        # the loads of a model from the third on must not each leave one behind
+        assert seen["rss"][-1] - seen["rss"][2] < 2 * self.large_bytes
+
+    def test_each_lossy_precision_offered_here_answers_much_as_fp32_does(self, seen: dict[str, Any]) -> None:
+        offered = set(runtime(self.name).availability(detect()).precisions) - {"fp32"}
+        assert set(seen["lossy"]) == offered
+        for precision, answers in seen["lossy"].items():
+            found = agreement(np.array(seen["expected"]["3"]), np.array(answers))
+            assert found.cosine > LEAST_COSINE[precision], precision
+            assert found.cosine < 1 - 1e-9, f"{precision} is fp32 under another name"
 
     def test_says_what_to_install_where_it_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from selector.profiling.runtimes import base
@@ -88,17 +103,23 @@ class RuntimeConformance:
         assert runtime(self.name).version()[0].isdigit()
 
 
-def observe(path: str) -> dict[str, Any]:
+def numbers(answer: Any) -> Any:
+    """A timed call's answer, wherever it lies."""
+    answer = answer.cpu() if hasattr(answer, "cpu") else answer
+    return answer.numpy() if hasattr(answer, "numpy") else answer
+
+
+def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
     """Everything that the tests look at, gathered in this process."""
     import psutil
 
     kind = load(path)
     kind.prepare_process(1)
-    file = export.recipe(kind.loads, BACKBONE, resolution=RESOLUTION).model_file(RESOLUTION)
+    file = files(kind, BACKBONE, RESOLUTION)["fp32"].model_file(RESOLUTION)
     images = {
         n: np.random.default_rng(n).standard_normal((n, 3, RESOLUTION, RESOLUTION), dtype=np.float32) for n in (1, 3)
     }
-    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": []}
+    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": [], "lossy": {}}
     try:
         kind(file, precision="fp32", threads=1).run(images[1])
     except RuntimeError as error:
@@ -108,26 +129,37 @@ def observe(path: str) -> dict[str, Any]:
             seen["answers"][n] = loaded.run(batch).tolist()
         step = loaded.bind(images[1])
         step()
-        seen["bound_twice"] = np.allclose(step(), seen["answers"][1], atol=1e-4)
+        seen["bound_twice"] = np.allclose(numbers(step()), seen["answers"][1], atol=1e-4)
         for shape in ((1, 3, 74, 75), (1, 1, 75, 75), (3, 75, 75), (0, 3, 75, 75)):
             try:
                 loaded.run(np.zeros(shape, dtype=np.float32))
             except ValueError as error:
                 seen["refusals"].append(str(error))
         seen["answers_after_refusals"] = np.allclose(loaded.run(images[1]), seen["answers"][1], atol=1e-4)
-    large = export.recipe(kind.loads, LARGE, resolution=64).model_file(64)
-    for _ in range(8):
+    for precision, wanted in files(kind, BACKBONE, RESOLUTION).items():
+        if precision != "fp32":
+            with kind(wanted.model_file(RESOLUTION), precision=precision, threads=1) as loaded:
+                seen["lossy"][precision] = loaded.run(images[3]).tolist()
+    large = files(kind, large_name, 64)["fp32"].model_file(64)
+    for _ in range(loads):
         with kind(large, precision="fp32", threads=1) as loaded:
             loaded.run(np.zeros((1, 3, 64, 64), dtype=np.float32))
         seen["rss"].append(psutil.Process().memory_info().rss)
     return seen
 
 
-def make_files(path: str) -> None:
+def files(kind: type[Runtime], backbone: str, resolution: int) -> dict[str, Recipe]:
+    """The files that the runtime loads, by precision that it offers here."""
+    offered = kind.availability(detect()).precisions
+    return {p: export.recipe_for(kind, backbone, resolution=resolution, precision=p) for p in offered}
+
+
+def make_files(path: str, large_name: str) -> None:
     """The model files that are observed."""
     kind = load(path)
-    export.make(export.recipe(kind.loads, BACKBONE, resolution=RESOLUTION))
-    export.make(export.recipe(kind.loads, LARGE, resolution=64))
+    for wanted in files(kind, BACKBONE, RESOLUTION).values():
+        export.make(wanted)
+    export.make(files(kind, large_name, 64)["fp32"])
 
 
 def expected() -> dict[int, Any]:
@@ -147,10 +179,10 @@ def expected() -> dict[int, Any]:
 
 if __name__ == "__main__":
     if os.fork() == 0:  # torch makes the files and the expected answers in a process of its own
-        make_files(sys.argv[1])
+        make_files(sys.argv[1], sys.argv[2])
         Path(os.environ["SELECTOR_HOME"], "expected.json").write_text(json.dumps(expected()))
         os._exit(0)
     assert os.wait()[1] == 0, "making the model files failed"
-    observed = observe(sys.argv[1])
+    observed = observe(sys.argv[1], sys.argv[2], int(sys.argv[3]))
     observed["expected"] = json.loads(Path(os.environ["SELECTOR_HOME"], "expected.json").read_text())
     sys.stdout.write(json.dumps(observed))

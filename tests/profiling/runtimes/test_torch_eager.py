@@ -3,3 +3,7 @@ from conformance import RuntimeConformance
 
 class TestTorchEager(RuntimeConformance):
     name = "torch-eager"
+
+
+class TestTorchEagerNHWC(RuntimeConformance):
+    name = "torch-eager-nhwc"

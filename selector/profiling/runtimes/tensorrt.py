@@ -1,0 +1,197 @@
+"""TensorRT and TensorRT-RTX on an NVIDIA GPU: one implementation, two libraries."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from selector.errors import RuntimeUnavailable
+from selector.hardware.machine import Machine, detect
+from selector.profiling.runtimes.base import (
+    Availability,
+    Batch,
+    Built,
+    Logits,
+    ModelFile,
+    Runtime,
+    compute_capability,
+    installed,
+    on_gpu,
+)
+from selector.profiling.runtimes.engines import MAX_BATCH, Target, build_engine, recorder
+
+if TYPE_CHECKING:
+    import torch
+
+TENSORRT_FROM = (7, 5)
+"""Oldest compute capability that TensorRT 10 and newer serve (TensorRT's support matrix: Turing)."""
+
+RTX_SERVES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+"""Compute capabilities that TensorRT-RTX 1.7 can build for: its `ComputeCapability`. No Hopper (SM90)."""
+
+
+class TensorRT(Runtime):
+    """NVIDIA TensorRT, executed on the memory of torch tensors. The engine is built once and kept (`engines`)."""
+
+    name: ClassVar[str] = "tensorrt"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "int8-static")
+    distribution: ClassVar[str] = "tensorrt"
+    module: ClassVar[str] = "tensorrt"
+    loads = "onnx"
+
+    _context: Any = None  # TensorRT publishes no types
+
+    @classmethod
+    def availability(cls, machine: Machine) -> Availability:
+        """Usable where the library is installed and serves the machine's GPU."""
+        offer = installed(cls.distribution, cls.precisions, module=cls.module, install=f"backbone-selector[{cls.name}]")
+        if not offer.usable:
+            return offer
+        offer = on_gpu(cls.precisions, machine)
+        capability = compute_capability(machine)
+        if not offer.usable:
+            return offer
+        if capability is None:
+            return Availability(False, "the GPU's compute capability cannot be read; `pip install nvidia-ml-py`")
+        if not cls.serves(capability):
+            return Availability(
+                False, "{} does not serve {} (SM{}{})".format(cls.distribution, machine.gpus[0].name, *capability)
+            )
+        return offer
+
+    @classmethod
+    def serves(cls, capability: tuple[int, int]) -> bool:
+        """Whether the library has kernels for GPUs of this compute capability."""
+        return capability >= TENSORRT_FROM
+
+    @classmethod
+    def variant(cls, precision: str) -> str:
+        """The fp32 graph serves tf32 too; an int8 graph needs scales without zero points."""
+        return {"tf32": "fp32", "int8-static": "int8-static-symmetric"}.get(precision, precision)
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """What is pinned."""
+        tf32 = "on" if precision == "tf32" else "off"
+        return f"engine from ONNX, strongly typed, TF32 {tf32}, tuned for one image, input and output stay on the GPU"
+
+    @classmethod
+    def prepare_process(cls, threads: int) -> None:
+        """Import torch and the library. CUDA itself is not touched: a process that has cannot fork."""
+        import torch
+
+        torch.set_num_threads(threads)
+        cls.library()
+
+    @classmethod
+    def library(cls) -> ModuleType:
+        """The library's module. Raises RuntimeUnavailable where it is not installed."""
+        try:
+            return import_module(cls.module)
+        except ImportError as error:
+            raise RuntimeUnavailable(f"{cls.module} cannot be imported: {error}") from error
+
+    @classmethod
+    def build(cls, model: ModelFile, precision: str) -> Built:
+        """The engine for this machine's GPU, from the cache where it is there."""
+        engine = build_engine(cls.library(), model.path, _target(detect()), tf32=precision == "tf32")
+        return Built(engine.path, engine.bytes, None if engine.cached else engine.build_s * 1e3)
+
+    def __enter__(self) -> Self:
+        import torch
+
+        library = self.library()
+        built = self.build(self.model, self.precision)
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        self._runtime = library.Runtime(recorder(library))
+        self._engine = self._runtime.deserialize_cuda_engine(built.path.read_bytes())
+        if self._engine is None:
+            raise RuntimeUnavailable(f"{self.module} cannot load {built.path}: built for another GPU or version")
+        self._context = self._make_context(built.path)
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # in this order: a context needs its engine, an engine its runtime
+        self._context = None
+        self._engine = None
+        self._runtime = None
+
+    def run(self, batch: Batch) -> Logits:
+        """Logits of a batch, [n, 3, h, w] → [n, classes]. Raises ValueError for another shape, or n above 64."""
+        logits: Logits = self.bind(batch)().cpu().numpy()
+        return logits
+
+    def bind(self, batch: Batch) -> "Callable[[], torch.Tensor]":
+        """A call that runs one inference on `batch`, which lies on the GPU, and waits for its end."""
+        import torch
+
+        if self._context is None:
+            raise RuntimeError("enter the runtime before running it")
+        self.check(batch)
+        if len(batch) > MAX_BATCH:
+            raise ValueError(f"{self.name} holds an engine for 1 to {MAX_BATCH} images; got {len(batch)}")
+        image = torch.from_numpy(batch).to("cuda").contiguous()
+        logits = torch.empty(len(batch), self.model.classes, device="cuda")
+        torch.cuda.synchronize()
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        context, stream = self._context, self._stream
+
+        def infer() -> "torch.Tensor":
+            context.set_input_shape("image", tuple(image.shape))
+            context.set_tensor_address("image", image.data_ptr())
+            context.set_tensor_address("logits", logits.data_ptr())
+            if not context.execute_async_v3(stream.cuda_stream):
+                raise RuntimeError(f"{self.module} refused to execute")
+            done.record(stream)
+            done.synchronize()
+            return logits
+
+        return infer
+
+    def _make_context(self, engine: Path) -> Any:
+        del engine
+        return self._engine.create_execution_context()
+
+
+class TensorRTRTX(TensorRT):
+    """NVIDIA TensorRT for RTX. Engines are built without a GPU; kernels are compiled when one first runs, and kept."""
+
+    name: ClassVar[str] = "tensorrt-rtx"
+    distribution: ClassVar[str] = "tensorrt-rtx-cu13"
+    module: ClassVar[str] = "tensorrt_rtx"
+
+    @classmethod
+    def serves(cls, capability: tuple[int, int]) -> bool:
+        """Whether the library can build for GPUs of this compute capability."""
+        return capability in RTX_SERVES
+
+    def _make_context(self, engine: Path) -> Any:
+        """A context whose compiled kernels come from the runtime cache beside the engine, where they are there."""
+        config = self._engine.create_runtime_config()
+        self._kernels = config.create_runtime_cache()
+        self._kernels_file = engine.with_name("kernels.cache")
+        if self._kernels_file.exists():
+            self._kernels.deserialize(self._kernels_file.read_bytes())  # says no to what does not fit, which is fine
+        config.set_runtime_cache(self._kernels)
+        return self._engine.create_execution_context(config)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._context is not None and error is None and not self._kernels_file.exists():
+            self._kernels_file.write_bytes(self._kernels.serialize())
+        self._kernels = None
+        super().__exit__(kind, error, trace)
+
+
+def _target(machine: Machine) -> Target:
+    """The machine's first GPU. Raises RuntimeUnavailable where there is none."""
+    capability = compute_capability(machine)
+    if capability is None:
+        raise RuntimeUnavailable("no NVIDIA GPU with a readable compute capability was found on this machine")
+    gpu = machine.gpus[0]
+    return Target(capability, gpu.name, gpu.driver)

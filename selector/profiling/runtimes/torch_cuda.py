@@ -1,0 +1,142 @@
+"""PyTorch on an NVIDIA GPU, with the kernels of one inference recorded as a CUDA graph."""
+
+from collections.abc import Callable
+from importlib import metadata
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from selector.hardware.machine import Machine
+from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_gpu
+from selector.profiling.runtimes.torch_eager import read_module, torch_type
+
+if TYPE_CHECKING:
+    import torch
+
+_HALF = ("fp16", "bf16")
+
+
+class TorchCuda(Runtime):
+    """PyTorch on the first GPU. What is timed is the replay of a CUDA graph: without the launches, batch 1 is the
+    CPU's figure and not the GPU's.
+    """
+
+    name: ClassVar[str] = "torch-cuda"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "bf16")
+    distribution: ClassVar[str] = "torch"
+    loads = "weights"
+
+    _module: "torch.nn.Module | None" = None
+
+    @classmethod
+    def availability(cls, machine: Machine) -> Availability:
+        """Usable where torch is a CUDA build and there is an NVIDIA GPU."""
+        offer = installed(cls.distribution, cls.precisions)
+        if not offer.usable:
+            return offer
+        if metadata.version(cls.distribution).endswith("+cpu"):
+            return Availability(False, "this torch is a build without CUDA; `pip install torch` from PyPI has it")
+        return on_gpu(cls.precisions, machine)
+
+    @classmethod
+    def variant(cls, precision: str) -> str:
+        """The fp32 weights serve tf32 too."""
+        return "fp32" if precision == "tf32" else precision
+
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """What is pinned."""
+        tf32 = "on" if precision == "tf32" else "off"
+        order = ", channels-last" if precision in _HALF else ""
+        return f"CUDA graph, TF32 {tf32}{order}, input and output stay on the GPU"
+
+    @classmethod
+    def prepare_process(cls, threads: int) -> None:
+        """Import torch and timm. CUDA itself is not touched: a process that has cannot fork."""
+        import timm  # noqa: F401 - imported before the load is timed, as in a process that serves
+        import torch
+
+        torch.set_num_threads(threads)
+
+    def __enter__(self) -> Self:
+        import torch
+
+        file = self.model
+        module = read_module(file.backbone, file.classes, str(file.path), self.precision).to("cuda")
+        self._module = module.to(memory_format=self._order())
+        torch.cuda.synchronize()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import torch
+
+        self._module = None
+        torch.cuda.empty_cache()
+
+    def run(self, batch: Batch) -> Logits:
+        """Logits of a batch, [n, 3, h, w] → [n, classes]. Raises ValueError for another shape."""
+        import torch
+
+        module, image = self._place(batch)
+        with torch.inference_mode(), _tf32(self.precision == "tf32"):
+            logits: Logits = module(image).float().cpu().numpy()
+        return logits
+
+    def bind(self, batch: Batch) -> Callable[[], object]:
+        """A call that replays one inference on `batch`, which lies on the GPU, and waits for its end."""
+        import torch
+
+        module, image = self._place(batch)
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode(), _tf32(self.precision == "tf32"):
+            with torch.cuda.stream(stream):  # cuDNN chooses and allocates at the first calls, which cannot be recorded
+                for _ in range(3):
+                    module(image)
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph):
+                logits: torch.Tensor = module(image)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+        def infer() -> "torch.Tensor":
+            graph.replay()
+            done.record()
+            done.synchronize()
+            return logits
+
+        return infer
+
+    def _place(self, batch: Batch) -> "tuple[torch.nn.Module, torch.Tensor]":
+        import torch
+
+        if self._module is None:
+            raise RuntimeError("enter the runtime before running it")
+        self.check(batch)
+        image = torch.from_numpy(batch).to("cuda", torch_type(self.precision))
+        return self._module, image.contiguous(memory_format=self._order())
+
+    def _order(self) -> "torch.memory_format":
+        import torch
+
+        # tensor cores want channels last; in fp32 cuDNN is as fast or faster without
+        return torch.channels_last if self.precision in _HALF else torch.contiguous_format
+
+
+class _tf32:  # noqa: N801 - a context, used as one
+    """Allow or forbid TF32 in convolutions and matrix products while kernels are chosen."""
+
+    def __init__(self, allowed: bool) -> None:
+        self._allowed = allowed
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._allowed
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before

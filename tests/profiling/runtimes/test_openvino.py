@@ -1,0 +1,5 @@
+from conformance import RuntimeConformance
+
+
+class TestOpenVINO(RuntimeConformance):
+    name = "openvino"

@@ -1,0 +1,6 @@
+from conformance import RuntimeConformance
+
+
+class TestTorchCompile(RuntimeConformance):
+    name = "torch-compile"
+    loads = 5  # each compiles again
