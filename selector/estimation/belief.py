@@ -16,6 +16,8 @@ from selector.estimation.kinship import Settings
 from selector.estimation.physical import log_latency
 from selector.estimation.residual import SharedResidual
 
+OUTLYING = 2.0  # standard deviations from where a figure may be an outlier of its source
+OUTLIERS = 0.05  # how likely one is, a priori
 ERRATIC = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5, 7.0, 10.0)
 
 
@@ -58,7 +60,7 @@ class Belief:
         if self._known:
             costs = terms_of(self._known) * prior.units
             offset, covariance = residual(self._known)
-            candidates = [self._fit(costs, offset, covariance, factor) for factor in ERRATIC]
+            candidates = [c for factor in ERRATIC for c in self._fits(costs, offset, covariance, factor)]
             evidence = np.array([log_weight for _, log_weight in candidates])
             weights = np.exp(evidence - evidence.max())
             weights /= weights.sum()
@@ -85,10 +87,25 @@ class Belief:
         kappa = factor.factor if factor else 1.0
         return covariance, (kappa * self._settings.noise) ** 2
 
-    def _fit(self, costs: Vector, offset: Vector, covariance: Vector, factor: float) -> tuple[_Fitted, float]:
-        """The posterior for κ = `factor` by Gauss-Newton, and the log of its weight."""
+    def _fits(self, costs: Vector, offset: Vector, covariance: Vector, factor: float) -> list[tuple[_Fitted, float]]:
+        """The posterior for κ = `factor`, and another where one figure stands out from what the others say of it."""
+        extra = np.zeros(len(costs))
+        first = self._fit(costs, offset, covariance, factor, extra)
+        precision = np.diag(first[0].inverse)
+        left_out = first[0].solved / precision  # each figure minus what the others predict
+        worst = int(np.argmax(left_out**2 * precision))
+        if left_out[worst] ** 2 * precision[worst] < OUTLYING**2:
+            return [first]
+        extra[worst] = left_out[worst] ** 2
+        fitted, weight = self._fit(costs, offset, covariance, factor, extra)
+        return [first, (fitted, weight + float(np.log(OUTLIERS)))]
+
+    def _fit(
+        self, costs: Vector, offset: Vector, covariance: Vector, factor: float, extra: Vector
+    ) -> tuple[_Fitted, float]:
+        """The posterior by Gauss-Newton, and the log of its weight; `extra` is added to the noise of each figure."""
         prior, noise = self._prior, (factor * self._settings.noise) ** 2
-        spread = covariance * factor**2 + noise * np.eye(len(costs))
+        spread = covariance * factor**2 + np.diag(noise + extra)
         theta = prior.mean
         rounds = 10
         for count in range(rounds):

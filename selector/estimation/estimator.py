@@ -134,7 +134,7 @@ class DeviceEstimator:
         belief = Belief(
             knowledge.prior(target, units),
             knowledge.shared(target),
-            knowledge.settings,
+            knowledge.settings_of(target),
             [k.subject for k in figures],
             np.log([k.milliseconds for k in figures]),
         )
@@ -158,14 +158,17 @@ class DeviceEstimator:
 
     def _with(self, siblings: Sequence[Configuration]) -> Knowledge:
         """The knowledge with the device's other configurations fitted into it."""
-        settings = self._knowledge.settings
         fitted = []
         for sibling in siblings:
             units = promise(sibling, self._specification).units()
             prior = self._knowledge.prior(sibling, units)
             figures = self._by_configuration[sibling]
             series = Series(sibling, tuple(k.subject for k in figures), np.array([k.milliseconds for k in figures]))
-            fitted.append(fit_series(series, units, prior.mean, np.linalg.inv(prior.covariance), settings))
+            fitted.append(
+                fit_series(
+                    series, units, prior.mean, np.linalg.inv(prior.covariance), self._knowledge.settings_of(sibling)
+                )
+            )
         return replace(self._knowledge, fitted=(*self._knowledge.fitted, *fitted))
 
     def _enough(self, configuration: Configuration) -> bool:
@@ -212,13 +215,18 @@ def latency_estimator(
     Where both have a figure of the same subject, runtime and precision, the measured one counts. `knowledge` is what
     the product ships unless given.
     """
+    return DeviceEstimator(profile, known_figures(profile, measured), knowledge or shipped())
+
+
+def known_figures(profile: HardwareProfile, measured: Sequence[Record] = ()) -> list[Known]:
+    """The latencies that the profile and the records hold, one a configuration and subject; measured ones win."""
     published = (_known(profile, p.metric, _conditions(profile, p), p.value, measured=False) for p in profile.published)
     own = (
         _known(profile, r.figure.metric.name, r.conditions, r.figure.value, measured=True)
         for r in measured
         if r.figure.provenance is not Provenance.ESTIMATED
     )
-    return DeviceEstimator(profile, _merged(published, own), knowledge or shipped())
+    return _merged(published, own)
 
 
 def _conditions(profile: HardwareProfile, p: PublishedFigure) -> Conditions:

@@ -20,6 +20,8 @@ from selector.hardware.profiles import HardwareProfile
 NEEDED = ("device", "runtime", "runtime_version", "precision", "model", "resolution", "batch_size")
 MINIMUM = 11  # figures below which a configuration's rates are not fitted
 PRECISIONS = {"amp-fp16": "fp16", "int8": "int8-static"}  # as sources write them
+# the same submitter's "firefly" became another board: mlcommons/inference_results_v2.1 open/Krai/systems/firefly-*.json
+SUCCESSORS = {"firefly-rk3399": ("v2.1", "firefly-rk3588s")}
 # TFLite computes with one thread unless told otherwise; the "master" series ran its default configuration, and an
 # AGX Orin is six times slower there than in the series of the same month that states its threads
 SINGLE_THREADED = frozenset({("tflite", "master")})
@@ -34,7 +36,8 @@ def read_series(folder: Path, profiles: Mapping[str, HardwareProfile]) -> tuple[
     known = frozenset(networks())
     found: dict[Configuration, dict[Subject, list[tuple[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in _rows(folder):
-        profile = profiles.get(row["device"])
+        device = _device(row)
+        profile = profiles.get(device)
         precision = PRECISIONS.get(row["precision"], row["precision"])
         if profile is None or precision not in precisions() or row["model"] not in known:
             continue
@@ -43,7 +46,7 @@ def read_series(folder: Path, profiles: Mapping[str, HardwareProfile]) -> tuple[
         if (runtime, version) in SINGLE_THREADED:
             threads = 1
         configuration = Configuration(
-            row["device"], profile.device_kind, runtime, version, precision, row.get("layout") or "", threads
+            device, profile.device_kind, runtime, version, precision, row.get("layout") or "", threads
         )
         batch = int(row["batch_size"])
         per_image = float(row["ms_per_sample"]) if row.get("ms_per_sample") else float(row["p50_ms"]) / batch
@@ -70,6 +73,13 @@ def newest(series: Iterable[Series]) -> tuple[Series, ...]:
 def version_key(version: str) -> tuple[int, ...]:
     """Versions in order; what is no number comes first."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _device(row: Mapping[str, str]) -> str:
+    """The device of a row; a later round of some sources is about its successor."""
+    name = row["device"]
+    since, successor = SUCCESSORS.get(name, ("", name))
+    return successor if since and (row.get("round") or "") >= since else name
 
 
 def _series(configuration: Configuration, of: Mapping[Subject, list[tuple[str, float]]]) -> Series:

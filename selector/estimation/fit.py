@@ -9,8 +9,8 @@ import numpy as np
 
 from selector.estimation.configuration import Configuration, Series, terms_of
 from selector.estimation.features import TERMS, Vector
-from selector.estimation.kinship import Settings
-from selector.estimation.knowledge import DEFAULT_RATE, Fitted, rate_prior
+from selector.estimation.kinship import Settings, kernels
+from selector.estimation.knowledge import Fitted, default_rates, rate_prior
 from selector.estimation.physical import fit_rates, log_latency
 from selector.estimation.residual import Residuals
 from selector.estimation.specification import numbers, promise
@@ -21,18 +21,30 @@ FIRST_SPREAD, FIRST_LEVEL = 1.0, 1.5  # of the first round, when no relative is 
 MOST_INFORMATION, LEAST_INFORMATION = 100.0, 0.05
 
 
-def fit(series: Sequence[Series], units: Mapping[Configuration, Vector], settings: Settings) -> tuple[Fitted, ...]:
-    """Rates and residuals of every series; `units` [terms] by configuration, as its specification promises."""
+def fit(
+    series: Sequence[Series], units: Mapping[Configuration, Vector], settings: Mapping[str, Settings]
+) -> tuple[Fitted, ...]:
+    """Rates and residuals of every series.
+
+    `units` [terms] by configuration, as its specification promises; `settings` by group of kernels.
+    """
     count = len(TERMS)
-    means = {s.configuration: np.full(count, DEFAULT_RATE) for s in series}
-    precision = np.linalg.inv(np.eye(count) * FIRST_SPREAD**2 + FIRST_LEVEL**2)
+    means = {s.configuration: default_rates(settings[kernels(s.configuration)]) for s in series}
+    spreads = dict.fromkeys(settings, (FIRST_SPREAD, FIRST_LEVEL))
     fitted: tuple[Fitted, ...] = ()
     for _ in range(ROUNDS):
+        precisions = {
+            group: np.linalg.inv(np.eye(count) * spread**2 + level**2) for group, (spread, level) in spreads.items()
+        }
         fitted = tuple(
-            fit_series(s, units[s.configuration], means[s.configuration], precision, settings) for s in series
+            fit_series(s, units[s.configuration], means[s.configuration], precisions[group], settings[group])
+            for s in series
+            for group in [kernels(s.configuration)]
         )
-        means = {c: rate_prior(c, units[c], fitted, settings).mean for c in (f.configuration for f in fitted)}
-        precision = np.linalg.inv(np.eye(count) * settings.rate_spread**2 + settings.level_spread**2)
+        means = {
+            c: rate_prior(c, units[c], fitted, settings[kernels(c)]).mean for c in (f.configuration for f in fitted)
+        }
+        spreads = {group: (own.rate_spread, own.level_spread) for group, own in settings.items()}
     return fitted
 
 

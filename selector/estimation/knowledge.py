@@ -19,9 +19,12 @@ from selector.estimation.kinship import Settings, kernels, relatedness
 from selector.estimation.residual import Residuals, SharedResidual
 
 IDENTIFIED = 5.0  # curvature at which figures say as much about a rate as its prior
-DEFAULT_RATE = 1.0  # log slow-down against the specification where no relative says otherwise
 DEFAULT_WEIGHT = 0.05
+DEFAULT_LAUNCH = 1.0  # of what is paid once a batch: a launch takes longer than its order of magnitude says
 KNOWLEDGE = "latency.json"
+BLIND, BLIND_QUANTISED, CALIBRATED = "0", "0 int8", "8"
+QUANTISED = frozenset({"int8-static", "int8-dynamic"})
+_LAUNCHED = np.array([counted == "launch" for _, counted in TERMS])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,14 +43,14 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
-    """All fitted configurations, the settings they were fitted with, and how far intervals are widened.
+    """All fitted configurations, the settings by group of kernels, and how far intervals are widened.
 
-    `widening` multiplies the standard deviation of log latency: by kernel group, without ("0") and with ("8") figures
-    of the device itself.
+    `widening` multiplies the standard deviation of log latency: by kernel group, without figures of the device itself
+    (BLIND, BLIND_QUANTISED) and with so many (CALIBRATED).
     """
 
     fitted: tuple[Fitted, ...]
-    settings: Settings
+    settings: Mapping[str, Settings]
     widening: Mapping[str, Mapping[str, float]]
 
     def without(self, device: str) -> "Knowledge":
@@ -56,18 +59,28 @@ class Knowledge:
 
     def prior(self, configuration: Configuration, units: Vector) -> RatePrior:
         """Rates expected under `configuration`, from its relatives; `units` as its specification promises."""
-        return rate_prior(configuration, units, self.fitted, self.settings)
+        return rate_prior(configuration, units, self.fitted, self.settings_of(configuration))
 
     def shared(self, configuration: Configuration) -> SharedResidual:
         """The residual that `configuration` shares with its relatives."""
         known = [f.residuals for f in self.fitted if f.configuration != configuration]
-        return SharedResidual(configuration, known, self.settings)
+        return SharedResidual(configuration, known, self.settings_of(configuration))
+
+    def settings_of(self, configuration: Configuration) -> Settings:
+        """The settings for the kernels that the configuration executes."""
+        return self.settings[kernels(configuration)]
 
     def widening_of(self, configuration: Configuration, figures: int) -> float:
         """The factor for `figures` figures of the device itself: interpolated between none and eight."""
         table = self.widening.get(kernels(configuration), {})
-        without, with_eight = table.get("0", 1.0), table.get("8", 1.0)
-        return without + (with_eight - without) * min(figures, 8) / 8
+        blind = table.get(BLIND_QUANTISED if configuration.precision in QUANTISED else BLIND, 1.0)
+        enough = int(CALIBRATED)
+        return blind + (table.get(CALIBRATED, 1.0) - blind) * min(figures, enough) / enough
+
+
+def default_rates(settings: Settings) -> Vector:
+    """[terms] log slow-down against the specification where no relative says otherwise."""
+    return np.where(_LAUNCHED, DEFAULT_LAUNCH, settings.default_rate)
 
 
 def rate_prior(target: Configuration, units: Vector, fitted: Sequence[Fitted], settings: Settings) -> RatePrior:
@@ -80,7 +93,7 @@ def rate_prior(target: Configuration, units: Vector, fitted: Sequence[Fitted], s
         firm = np.array([f.information / (f.information + IDENTIFIED) for f in others])
         weights, rates = related[:, None] * firm, np.array([f.theta for f in others])
     support = weights.sum(axis=0)
-    mean = ((weights * rates).sum(axis=0) + DEFAULT_WEIGHT * DEFAULT_RATE) / (support + DEFAULT_WEIGHT)
+    mean = ((weights * rates).sum(axis=0) + DEFAULT_WEIGHT * default_rates(settings)) / (support + DEFAULT_WEIGHT)
     variance = settings.rate_floor**2 + settings.rate_spread**2 / (1 + 2 * support)
     variance = variance + settings.unrelated_spread * settings.rate_spread**2 * np.exp(-2 * support)
     level = settings.level_spread
@@ -101,7 +114,7 @@ def as_json(knowledge: Knowledge) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "terms": [name for name, _ in TERMS],
-        "settings": knowledge.settings.as_json(),
+        "settings": {group: settings.as_json() for group, settings in knowledge.settings.items()},
         "widening": {group: dict(table) for group, table in knowledge.widening.items()},
         "configurations": [
             {
@@ -127,4 +140,5 @@ def from_json(data: Mapping[str, Any]) -> Knowledge:
         values = np.array([v for *_, v in entry["residuals"]])
         residuals = Residuals(configuration, subjects, values)
         fitted.append(Fitted(np.array(entry["log_rates"]), np.array(entry["information"]), residuals))
-    return Knowledge(tuple(fitted), Settings.from_json(data["settings"]), data["widening"])
+    settings = {group: Settings.from_json(values) for group, values in data["settings"].items()}
+    return Knowledge(tuple(fitted), settings, data["widening"])

@@ -16,10 +16,10 @@ from selector.estimation.features import Vector
 from selector.estimation.fit import fit
 from selector.estimation.intervals import NORMAL_80
 from selector.estimation.kinship import Settings, kernels
-from selector.estimation.knowledge import Knowledge
+from selector.estimation.knowledge import BLIND, BLIND_QUANTISED, CALIBRATED, QUANTISED, Knowledge
 from selector.estimation.plan import most_informative
 
-CALIBRATION = 8  # figures of the device that are given
+CALIBRATION = int(CALIBRATED)  # figures of the device that are given
 JUDGED = 16  # figures below which a configuration is not judged
 PRIOR_DEVICES = 2.0  # a group's widening is drawn towards that of all groups as by so many devices
 
@@ -51,7 +51,7 @@ class Prediction:
 def leave_devices_out(
     series: Sequence[Series],
     units: Mapping[Configuration, Vector],
-    settings: Settings,
+    settings: Mapping[str, Settings],
     *,
     given: int = CALIBRATION,
     done: Callable[[str], None] = lambda device: None,
@@ -75,7 +75,7 @@ def leave_devices_out(
 def predict_left_out(series: Series, units: Vector, knowledge: Knowledge, given: int) -> tuple[Prediction, Prediction]:
     """Predictions of a series that `knowledge` does not hold: all of it blindly, then what is left of `given`."""
     c, subjects, logs = series.configuration, series.subjects, series.logs
-    prior, shared, settings = knowledge.prior(c, units), knowledge.shared(c), knowledge.settings
+    prior, shared, settings = knowledge.prior(c, units), knowledge.shared(c), knowledge.settings_of(c)
     blind = Belief(prior, shared, settings)
     zero = Prediction(c, (), subjects, logs, *blind.predict(subjects))
     chosen = most_informative(*blind.covariance(subjects), given)
@@ -89,11 +89,17 @@ def predict_left_out(series: Series, units: Vector, knowledge: Knowledge, given:
 def widening(without: Sequence[Prediction], calibrated: Sequence[Prediction]) -> dict[str, dict[str, float]]:
     """Factors on the standard deviation under which 80 % intervals hold 80 % of what was left out, by kernel group.
 
-    Every configuration counts alike, however many figures it has. A group of few devices is drawn towards all.
+    Every configuration counts alike, however many figures it has. A group of few devices is drawn towards all. Without
+    figures quantised precisions count apart: no specification of a CPU says what int8 arithmetic it has.
     """
+    quantised = [p for p in without if p.configuration.precision in QUANTISED]
     table: dict[str, dict[str, float]] = defaultdict(dict)
-    for label, predictions in (("0", without), (str(CALIBRATION), calibrated)):
-        everyone = _factor(predictions)
+    for label, predictions in (
+        (BLIND, [p for p in without if p.configuration.precision not in QUANTISED]),
+        (BLIND_QUANTISED, quantised),
+        (CALIBRATED, calibrated),
+    ):
+        everyone = _factor(predictions) if predictions else 1.0
         for group in ("gpu", "x86", "arm"):
             own = [p for p in predictions if kernels(p.configuration) == group]
             devices = len({p.configuration.device for p in own})

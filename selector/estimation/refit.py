@@ -12,7 +12,7 @@ from selector.errors import InvalidInput
 from selector.estimation import training
 from selector.estimation.figures import read_series
 from selector.estimation.fit import fit, units_of
-from selector.estimation.kinship import Settings
+from selector.estimation.kinship import SETTINGS
 from selector.estimation.knowledge import KNOWLEDGE, Knowledge, as_json
 from selector.estimation.leave_out import leave_devices_out, widening
 from selector.hardware.loading import load_profiles
@@ -25,9 +25,8 @@ def refit(folder: Path) -> Knowledge:
     profiles = load_profiles()
     series = read_series(folder, profiles)
     units = units_of(series, profiles)
-    settings = Settings()
-    without, calibrated = leave_devices_out(series, units, settings, done=_say)
-    return Knowledge(fit(series, units, settings), settings, widening(without, calibrated))
+    without, calibrated = leave_devices_out(series, units, SETTINGS, done=_say)
+    return Knowledge(fit(series, units, SETTINGS), SETTINGS, widening(without, calibrated))
 
 
 def write(knowledge: Knowledge, path: Path) -> None:

@@ -21,6 +21,7 @@ BACKBONES = (
 )  # fmt: skip
 SUBJECTS = tuple(Subject(b, r) for b in BACKBONES for r in (160, 224))
 SETTINGS = Settings()
+EVERYWHERE = {"gpu": SETTINGS, "x86": SETTINGS, "arm": SETTINGS}
 
 
 def configuration(device: str, **other: str) -> Configuration:
@@ -43,7 +44,7 @@ def made_up(device: str, seed: int, *, noise: float = 0.01) -> Series:
 @pytest.fixture(scope="module")
 def knowledge() -> Knowledge:
     series = [made_up(f"board-{n}", n) for n in range(4)]
-    return Knowledge(fit(series, {s.configuration: units(s.configuration) for s in series}, SETTINGS), SETTINGS, {})
+    return Knowledge(fit(series, {s.configuration: units(s.configuration) for s in series}, EVERYWHERE), EVERYWHERE, {})
 
 
 def belief(knowledge: Knowledge, series: Series, given: list[int]) -> Belief:
@@ -90,7 +91,7 @@ def test_a_backbone_that_relatives_find_slow_is_expected_slow() -> None:
     at, relative = configuration("new"), made_up("board-0", 0, noise=0.0)
     logs = relative.logs + 0.3 * np.array([s.backbone == "resnet50" for s in SUBJECTS])
     series = Series(relative.configuration, SUBJECTS, np.exp(logs))
-    fitted = fit([series], {relative.configuration: units(relative.configuration)}, SETTINGS)
+    fitted = fit([series], {relative.configuration: units(relative.configuration)}, EVERYWHERE)
     mean, _ = SharedResidual(at, [f.residuals for f in fitted], SETTINGS)([Subject("resnet50", 224), SUBJECTS[0]])
     assert mean[0] > 0.02
     assert mean[0] > mean[1]
@@ -98,7 +99,7 @@ def test_a_backbone_that_relatives_find_slow_is_expected_slow() -> None:
 
 def test_without_any_relative_the_prior_stands_alone() -> None:
     at = configuration("alone")
-    empty = Knowledge((), SETTINGS, {})
+    empty = Knowledge((), EVERYWHERE, {})
     means, deviations = Belief(empty.prior(at, units(at)), empty.shared(at), SETTINGS).predict(SUBJECTS)
     assert np.all(np.isfinite(means))
     assert np.all(deviations > 0.5)

@@ -11,7 +11,7 @@ from selector.estimation import training
 from selector.estimation.features import TERMS
 from selector.estimation.figures import read_series, version_key
 from selector.estimation.fit import fit, units_of
-from selector.estimation.kinship import Settings
+from selector.estimation.kinship import SETTINGS
 from selector.estimation.knowledge import KNOWLEDGE, Knowledge, as_json, shipped
 from selector.estimation.leave_out import predict_left_out, widening
 from selector.hardware.loading import load_profiles
@@ -22,7 +22,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no folder of figures
 
 def test_shipped_data_is_whole() -> None:
     known = shipped()
-    assert known.settings == Settings()
+    assert known.settings == SETTINGS
     assert {"gpu", "x86", "arm"} == set(known.widening)
     assert all(len(f.theta) == len(TERMS) == len(f.information) for f in known.fitted)
     assert {"torch-eager", "torch-compile", "tflite", "armnn"} <= {f.configuration.runtime for f in known.fitted}
@@ -32,7 +32,7 @@ def test_shipped_data_is_whole() -> None:
 def test_the_shipped_data_is_what_the_figures_give() -> None:
     profiles = load_profiles()
     series = read_series(DATA, profiles)
-    again = Knowledge(fit(series, units_of(series, profiles), Settings()), Settings(), shipped().widening)
+    again = Knowledge(fit(series, units_of(series, profiles), SETTINGS), SETTINGS, shipped().widening)
     text = (files("selector.estimation") / "data" / KNOWLEDGE).read_text(encoding="utf-8")
     kept, made = json.loads(text), as_json(again)
     assert [c["device"] for c in kept["configurations"]] == [c["device"] for c in made["configurations"]]
@@ -48,13 +48,13 @@ def test_a_left_out_device_is_predicted() -> None:
     units = units_of(series, profiles)
     left = next(s for s in series if s.configuration.device == "raspberry-pi-4" and s.configuration.runtime == "tflite")
     rest = [s for s in series if s.configuration.device != "raspberry-pi-4"]
-    knowledge = Knowledge(fit(rest, units, Settings()), Settings(), {})
+    knowledge = Knowledge(fit(rest, units, SETTINGS), SETTINGS, {})
     blind, informed = predict_left_out(left, units[left.configuration], knowledge, 8)
     assert len(informed.given) == 8
     assert len(informed.subjects) == len(left.subjects) - 8
     assert informed.relative_errors.mean() < 0.12
     assert informed.deviations.mean() < blind.deviations.mean()
-    assert set(widening([blind], [informed])["arm"]) == {"0", "8"}
+    assert set(widening([blind], [informed])["arm"]) == {"0", "0 int8", "8"}
 
 
 @needs_data
