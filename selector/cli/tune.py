@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SHORTLIST = 3
 """Backbones that are screened where none are named: more would cost the search its time."""
 
+ANY_CPU = "cpu"
+"""The class whose ranking makes the shortlist where no hardware is named."""
+
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -35,7 +38,9 @@ def tune(
         Path | None, typer.Option("--weights", help="Folder with pretrained weights by timm id.")
     ] = None,
     random_init: Annotated[bool, typer.Option("--random-init", help="Start from random weights, if you must.")] = False,
-    hardware: Annotated[str, typer.Option("--hardware", help="Where the model will run; ranks the shortlist.")] = "cpu",
+    hardware: Annotated[
+        str | None, typer.Option("--hardware", help="Where the model will run; default: on this machine.")
+    ] = None,
     max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Of one inference.")] = None,
     max_artifact_mb: Annotated[float | None, typer.Option("--max-artifact-mb", help="Of the fp32 weights.")] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Folder for the model; default: in the study's.")] = None,
@@ -69,8 +74,8 @@ def tune(
     images = len(list_images(data).entries)
     limits = DeployLimits(max_latency_ms, max_artifact_mb)
     names = _names(backbones)
-    if not names:
-        names, limits = _shortlist(images, hardware, weights, limits, store, profile_folder)
+    if not names or hardware is not None:
+        names, limits = _advised(images, hardware, weights, names, limits, store, profile_folder)
     request = TuneRequest(
         data=data,
         budget_s=seconds,
@@ -112,35 +117,43 @@ def parse_budget(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _shortlist(
+def _advised(
     images: int,
-    hardware: str,
+    hardware: str | None,
     weights: Path | None,
+    names: tuple[str, ...],
     limits: "DeployLimits",
     store: str | None,
     profile_folder: Path | None,
 ) -> "tuple[tuple[str, ...], DeployLimits]":
-    """The best backbones of `recommend` whose weights are in the folder, if there is one; latencies where limited."""
+    """The best backbones of `recommend` where none are named, and the latencies of a hardware that is.
+
+    Where a folder with weights is given, only backbones with weights in it are ranked.
+    """
     from selector import advisor
     from selector.backbones import catalog
     from selector.decision.request import AskedLimits
+    from selector.tuning.info import DeployLimits
 
     folder = weights or (Path(os.environ["SELECTOR_WEIGHTS"]) if os.environ.get("SELECTOR_WEIGHTS") else None)
     known = set(catalog.names())
     here = tuple(sorted({file.stem for file in folder.iterdir()} & known)) if folder and folder.is_dir() else ()
     answer = advisor.recommend(
-        hardware,
+        hardware or ANY_CPU,
         max(images, 1),
-        limits=AskedLimits(limits.max_latency_ms, limits.max_artifact_mb, None, None),
-        backbones=here,
+        limits=AskedLimits(limits.max_latency_ms if hardware else None, limits.max_artifact_mb, None, None),
+        backbones=names or here,
         store=store,
         profile_folder=profile_folder,
     )
-    ranked: dict[str, None] = {}
-    for candidate in (answer.recommendation.candidate, *answer.candidates):
-        if candidate.feasible:
-            ranked[candidate.backbone] = None
-    return tuple(ranked)[:SHORTLIST], limits
+    candidates = (answer.recommendation.candidate, *answer.candidates)
+    ranked = tuple(dict.fromkeys(c.backbone for c in candidates if c.feasible))
+    latencies: dict[str, float] = {}
+    for c in candidates if hardware else ():
+        if c.latency is not None and c.precision == "fp32":
+            place = f"{c.backbone}@{c.resolution}"
+            latencies[place] = min(latencies.get(place, c.latency.value), c.latency.value)
+    return names or ranked[:SHORTLIST], DeployLimits(limits.max_latency_ms, limits.max_artifact_mb, latencies)
 
 
 def _with_progress(work: "Callable[[Callable[[Progress], None]], TuneResult]", quiet: bool) -> "TuneResult":

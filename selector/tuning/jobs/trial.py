@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from selector.backbones.depth import FreezeDepth
+from selector.profiling.forks import classify_error
 from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
 from selector.tuning.jobs.common import Emit, Task
@@ -106,8 +107,8 @@ def train_backing_off(
     while True:
         try:
             return train(split, source, examples, recipe, until=until, on_epoch=on_epoch), recipe
-        except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-            if recipe.batch_size // 2 < SMALLEST_BATCH:
+        except (RuntimeError, MemoryError) as error:  # torch has no exception of its own for a CPU's memory
+            if classify_error(error)[0] != "out-of-memory" or recipe.batch_size // 2 < SMALLEST_BATCH:
                 raise
             recipe = replace(recipe, batch_size=recipe.batch_size // 2)
             emit({"event": "batch-halved", "batch_size": recipe.batch_size, "detail": str(error)[:200]})

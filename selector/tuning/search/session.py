@@ -168,6 +168,11 @@ class Session:
             self._note(running.trial, "batch_size", event["batch_size"])
         elif event["event"] == "ended" and running.stage == "fill":
             self._on_filled(number, running, event)
+        elif event["event"] == "ended" and event["kind"] == "out-of-memory" and running.recipe.batch_size >= 8:
+            # the kernel ended it: its batch was too much for this machine
+            running.recipe = replace(running.recipe, batch_size=running.recipe.batch_size // 2)
+            self._note(running.trial, "batch_size", running.recipe.batch_size)
+            self._train(number, running)
         elif event["event"] == "ended":
             del self._running[number]
             self._on_trained(running, event)

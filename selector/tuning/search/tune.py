@@ -147,8 +147,10 @@ class _Story:
             raise MeasurementFailed("no backbone could be screened. " + "; ".join(problems))
 
     def _screen_arguments(self, name: str) -> dict[str, Any]:
-        limited = self.request.limits.max_latency_ms is not None
-        unknown = [r for r in self._resolutions(name) if f"{name}@{r}" not in self.request.limits.latency_ms]
+        limits = self.request.limits
+        limited = limits.max_latency_ms is not None
+        elsewhere = any(place.split("@")[0] == name for place in limits.latency_ms)
+        unknown = [] if elsewhere else list(self._resolutions(name))
         return {
             "backbone": name,
             "resolution": self._plain(name),
@@ -181,6 +183,11 @@ class _Story:
         ranked = [name for _, name in sorted(scored, reverse=True)]
         self._check_limits(ranked)
         space = self._space(ranked, pace, dataset)
+        if strange := [name for name in space.backbones if name not in self.known]:
+            raise InvalidInput(
+                f"the study searches over {', '.join(space.backbones)}, of which {', '.join(strange)} was not screened "
+                "here; name the same ones with --backbones"
+            )
         counts = [sum(c.values()) for c in dataset.summary().counts.values()]
         images_per_class = train / len(dataset.classes)
         first = space.first_trials(
@@ -263,13 +270,26 @@ class _Story:
         limits = self.request.limits
         found: dict[str, float] = {}
         if limits.max_latency_ms is not None:
-            place = f"{recipe.backbone}@{recipe.resolution}"
-            latency = limits.latency_ms.get(place, self.latency_ms.get(place))
+            latency = self._latency(recipe.backbone, recipe.resolution)
             if latency is not None:
                 found["latency_ms"] = latency - limits.max_latency_ms
         if limits.max_artifact_mb is not None:
             found["artifact_mb"] = _artifact_mb(recipe.backbone) - limits.max_artifact_mb
         return found
+
+    def _latency(self, name: str, resolution: int) -> float | None:
+        """Milliseconds of one inference where the model will run, or here where nothing else was given.
+
+        What is known at another resolution alone is scaled by the area: an approximation, a little too high.
+        """
+        known = self.request.limits.latency_ms or self.latency_ms
+        if (exact := known.get(f"{name}@{resolution}")) is not None:
+            return exact
+        sides = {int(place.split("@")[1]): ms for place, ms in known.items() if place.split("@")[0] == name}
+        if not sides:
+            return self.latency_ms.get(f"{name}@{resolution}")
+        nearest = min(sides, key=lambda side: abs(side - resolution))
+        return sides[nearest] * (resolution / nearest) ** 2
 
     def _check_limits(self, ranked: list[str]) -> None:
         over = {
