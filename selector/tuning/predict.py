@@ -42,6 +42,7 @@ class Predictor:
         self.preprocess = Preprocess.from_json(data["preprocessing"])
         self.views = Augmentation.of(data["views"]["kind"], 1.0, data["views"]["count"], 0)
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # it warns of every constant that a quantised graph no longer uses
         if threads is not None:
             options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -30,8 +30,11 @@ def task(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Task:
 
 @pytest.fixture(scope="module")
 def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
-    with Crew(1, 1, tmp_path_factory.mktemp("logs")) as started:
-        yield started
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("SELECTOR_WEIGHTS", raising=False)
+        with Crew(1, 1, tmp_path_factory.mktemp("logs")) as started:
+            yield started
 
 
 def perform(crew: Crew, task: Task, job: str, arguments: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

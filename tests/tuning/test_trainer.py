@@ -90,3 +90,21 @@ def test_rates_follow_the_document() -> None:
     recipe = Recipe("none", lr=0.01, batch_size=64, linear_scaling=True)
     assert recipe.base_lr == pytest.approx(0.01 * 64 / 256)
     assert replace(recipe, linear_scaling=False).base_lr == 0.01
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    from selector.tuning.jobs import trial
+
+    class Small(Points):
+        def batch(self, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+            if len(positions) == 8 or len(positions) == 16:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+            return super().batch(positions, views)
+
+    source = Small(examples.labels)
+    monkeypatch.setattr(trial, "prepare", lambda task, recipe: (split(), source))
+    events: list[dict[str, object]] = []
+    empty = replace(examples, validation=np.empty(0, dtype=np.int64))
+    _, used = trial.train_backing_off(None, split(), source, empty, RECIPE, None, events.append)
+    assert used.batch_size == 4
+    assert [e["batch_size"] for e in events if e["event"] == "batch-halved"] == [8, 4]

@@ -76,7 +76,7 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
         "total_blocks": split.total_blocks,
     }
     left = arguments["seconds"] - (time.monotonic() - started)
-    needed = 8.0 + 2 * pass_s + 8 * CALIBRATION_IMAGES * pass_s / max(1, len(paths) * views.views)
+    needed = 6.0 + 1.5 * pass_s + 5 * CALIBRATION_IMAGES * pass_s / max(1, len(paths) * views.views)
     if left < needed:
         result["int8"] = {
             "left_out": f"quantising and testing takes about {needed:.0f} s, {max(left, 0):.0f} s were left"
@@ -111,8 +111,8 @@ def _final_weights(
     seeds: list[int] = []
     split, source = prepare(task, recipe)
     for seed in range(recipe.seed, recipe.seed + SEEDS):
-        # a run that does not fit drops epochs: the first may do so, as it brings in the validation images
-        if time.monotonic() + (expected if seeds else 0.6 * expected) > end:
+        # a run that does not fit drops epochs; less than this part of it is not worth having
+        if time.monotonic() + 0.6 * expected > end:
             break
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()

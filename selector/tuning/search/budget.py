@@ -61,8 +61,13 @@ class Reserve:
         return whole if whole <= FINISHING_SHARE * asked_s else self.finishing_s
 
     def total_s(self, asked_s: float) -> float:
-        """What the search has to leave: the finishing, and three retrainings as far as their share goes."""
-        return self.after_training_s(asked_s) + min(SEEDS * self.run_s, RETRAINING_SHARE * asked_s)
+        """What the search has to leave: the finishing, and three whole retrainings, or as many as their share holds.
+
+        Where not even one fits, the share is left for a shorter one.
+        """
+        share = RETRAINING_SHARE * asked_s
+        runs = min(SEEDS, max(1, int(share / self.run_s))) if self.run_s else 0
+        return self.after_training_s(asked_s) + min(runs * self.run_s, share)
 
 
 def finishing_seconds(
@@ -71,9 +76,9 @@ def finishing_seconds(
     """Seconds of everything after the last training step: what has to be, and the int8 model.
 
     `image_s` is ONNX Runtime's time for one image on all threads together. torch takes two to three times as long,
-    an int8 model up to twice (field notes); calibration keeps every intermediate result. Loading, exporting, a
+    an int8 model about as long as fp32; calibration keeps every intermediate result. Loading, exporting, a
     latency measurement and 1000 bootstrap resamples came to 6 s, the quantiser's own work to 5 s; a fifth is slack.
     """
     must = 6.0 + 2 * start_s + test_images * image_s * (views + 2.5)
-    int8 = 5.0 + test_images * image_s * 2 * views + calibration_images * image_s * 8
+    int8 = 6.0 + test_images * image_s * 1.5 * views + calibration_images * image_s * 5
     return 1.2 * must, 1.2 * int8

@@ -95,9 +95,11 @@ class SearchSpace:
         document = document_recipes(best, resolution)
         # the cheapest first: features of the plain view are cached by the screening, so it takes seconds
         probe = replace(rule, freeze="head", augmentation="none", lr=3e-3, epochs=24)
-        chosen: list[tuple[str, Recipe]] = [("rule-based, head", probe), ("rule-based", rule)]
+        chosen: list[tuple[str, Recipe]] = [("rule-based", rule)]
+        if "head" in self.freezes:
+            chosen.insert(0, ("rule-based, head", probe))
         if budget_s < SHORT_BUDGET_S and "last-1" in self.freezes:
-            chosen.insert(1, ("rule-based, last block", replace(rule, freeze="last-1")))
+            chosen.insert(-1, ("rule-based, last block", replace(rule, freeze="last-1")))
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
         if "dihedral" in self.augmentations:
             chosen.insert(len(chosen) - 2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))

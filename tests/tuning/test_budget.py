@@ -1,0 +1,40 @@
+import pytest
+
+from selector.tuning.recipe import Recipe
+from selector.tuning.search.budget import RETRAINING_SHARE, Reserve, finishing_seconds
+from selector.tuning.search.pace import Pace
+
+from .conftest import BACKBONE
+
+
+def test_three_retrainings_are_kept_back_as_far_as_their_share_goes() -> None:
+    assert Reserve(20.0, 10.0, 50.0).total_s(1200.0) == 20 + 10 + 3 * 50
+    assert Reserve(20.0, 10.0, 50.0).total_s(300.0) == 20 + 10 + 2 * 50
+    assert Reserve(20.0, 10.0, 500.0).total_s(300.0) == 20 + 10 + RETRAINING_SHARE * 300
+    assert Reserve(20.0, 10.0, 0.0).total_s(300.0) == 30
+
+
+def test_the_int8_model_gives_way_in_a_short_budget() -> None:
+    assert Reserve(20.0, 10.0, 0.0).after_training_s(60.0) == 20
+    assert Reserve(20.0, 10.0, 0.0).after_training_s(120.0) == 30
+
+
+def test_finishing_grows_with_test_images_and_views() -> None:
+    few = finishing_seconds(image_s=0.006, test_images=100, views=1, calibration_images=96, start_s=1.0)
+    many = finishing_seconds(image_s=0.006, test_images=1000, views=8, calibration_images=96, start_s=1.0)
+    assert all(a < b for a, b in zip(few, many, strict=True))
+
+
+def test_pace_predicts_what_it_has_measured_and_scales_the_rest() -> None:
+    pace = Pace(images=1000, train_images=800)
+    head = Recipe(BACKBONE, freeze="head", resolution=224)
+    pace.learn_fill(head, 1, 10.0, setup=4.0)
+    pace.learn_start(1.0)
+    assert pace.fill_seconds(head, 2) == pytest.approx(1 + 4 + 20, rel=0.1)
+    larger = Recipe(BACKBONE, freeze="head", resolution=320)
+    assert pace.fill_seconds(larger, 1) == pytest.approx(5 + 10 * (320 / 224) ** 2, rel=0.15)
+    last, deeper = Recipe(BACKBONE, freeze="last-1"), Recipe(BACKBONE, freeze="last-5")
+    pace.learn_train(last, 0.113, 32, cached=True)
+    assert pace.epoch_seconds(last, cached=True) == pytest.approx(800 * 0.113 / 32 * 1.15)
+    assert pace.epoch_seconds(deeper, cached=True) > 1.5 * pace.epoch_seconds(last, cached=True)
+    assert pace.epoch_seconds(last, cached=False) > pace.epoch_seconds(last, cached=True)

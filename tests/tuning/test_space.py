@@ -1,0 +1,53 @@
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from selector.tuning.recipe import Recipe
+from selector.tuning.search.space import SearchSpace, sampler
+
+SPACE = SearchSpace(
+    ("resnet50", "vgg16"), ("head", "last-1", "last-5"), (224, 288), ("none", "flip", "dihedral", "document"), 4, 32
+)
+
+
+@pytest.mark.parametrize(
+    "space", [SPACE, replace(SPACE, freezes=("none",)), replace(SPACE, freezes=("80%",), augmentations=("none",))]
+)
+@pytest.mark.parametrize("budget_s", [60.0, 1200.0])
+def test_every_first_trial_lies_in_the_space(space: SearchSpace, budget_s: float) -> None:
+    study = optuna.create_study(direction="maximize", sampler=sampler(0))
+    first = space.first_trials(["vgg16", "resnet50"], images_per_class=50, imbalance=5, budget_s=budget_s)
+    for origin, params in first:
+        study.enqueue_trial(params, {"origin": origin})
+    for origin, params in first:
+        trial = study.ask(space.distributions())
+        assert trial.params == params
+        assert trial.user_attrs["origin"] == origin
+        assert isinstance(space.recipe(trial.params, 0), Recipe)
+        study.tell(trial, 0.5)
+
+
+def test_the_documents_two_modes_are_among_the_first_trials_as_it_states_them() -> None:
+    space = replace(SPACE, freezes=("head", "80%", "last-3"))
+    first = dict(space.first_trials(["resnet50"], images_per_class=50, imbalance=5, budget_s=1200))
+    assert first["document-P1"]["freeze"] == "80%"
+    assert (first["document-P1"]["optimiser"], first["document-P1"]["lr"]) == ("sgd", 0.01)
+    assert first["document-P1"]["linear_scaling"]
+    assert (first["document-P2"]["freeze"], first["document-P2"]["lr"]) == ("last-3", 1e-4)
+    for params in (first["document-P1"], first["document-P2"]):
+        assert (params["head_factor"], params["label_smoothing"], params["dropout"]) == (10.0, 0.1, 0.3)
+        assert (params["augmentation"], params["strength"], params["class_weights"]) == ("document", 1.0, "balanced")
+
+
+def test_what_is_stored_with_the_study_is_read_back() -> None:
+    stored = {name: getattr(SPACE, name) for name in SearchSpace.__dataclass_fields__}
+    assert SearchSpace.from_json(stored) == SPACE
+
+
+def test_few_images_a_class_make_the_rules_careful() -> None:
+    few = SPACE.first_trials(["vgg16"], images_per_class=20, imbalance=1, budget_s=1200)
+    many = SPACE.first_trials(["vgg16"], images_per_class=5000, imbalance=9, budget_s=1200)
+    assert few[1][1]["class_weights"] == "none"
+    assert many[1][1]["class_weights"] == "sqrt"
+    assert many[1][1]["augmentation"] == "document"
