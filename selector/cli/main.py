@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from selector.cli import catalog, estimate, evidence, hardware, hardware_calibrate, probe, profile, recommend, report
+from selector.cli import (
+    catalog,
+    estimate,
+    evidence,
+    hardware,
+    hardware_calibrate,
+    probe,
+    profile,
+    recommend,
+    report,
+    runtimes,
+)
 from selector.cli.options import Debug
 from selector.cli.predict import predict
 from selector.cli.tune import tune
@@ -31,6 +42,7 @@ app.command()(recommend.recommend)
 app.command()(catalog.catalog)
 app.command()(estimate.estimate)
 app.command()(profile.profile)
+app.command()(runtimes.runtimes)
 app.command(cls=report.Several)(report.report)
 app.command()(tune)
 app.command()(predict)

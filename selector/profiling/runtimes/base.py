@@ -128,12 +128,10 @@ class Runtime(ABC):
             raise ValueError(f"{self.name} holds a model for [n, 3, {side}, {side}]; got {list(batch.shape)}")
 
 
-def installed(
-    distribution: str, precisions: tuple[str, ...], *, module: str | None = None, install: str | None = None
-) -> Availability:
+def installed(distribution: str, precisions: tuple[str, ...], *, module: str | None = None) -> Availability:
     """Usable where the distribution's `module` can be found, with `pip install` advice where it cannot."""
     if find_spec(module or distribution.replace("-", "_")) is None:
-        return Availability(False, f"{distribution} is not installed; `pip install {install or distribution}`")
+        return Availability(False, f"{distribution} is not installed; `pip install {distribution}`")
     return Availability(True, precisions=precisions)
 
 

@@ -45,7 +45,7 @@ class TensorRT(Runtime):
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
         """Usable where the library is installed and serves the machine's GPU."""
-        offer = installed(cls.distribution, cls.precisions, module=cls.module, install=f"backbone-selector[{cls.name}]")
+        offer = installed(cls.distribution, cls.precisions, module=cls.module)
         if not offer.usable:
             return offer
         offer = on_gpu(cls.precisions, machine)

@@ -100,6 +100,8 @@ class RuntimeConformance:
         assert done.stdout.strip() == "[]"
 
     def test_knows_its_version(self) -> None:
+        if not runtime(self.name).availability(detect()).usable:
+            pytest.skip("not usable here")
         assert runtime(self.name).version()[0].isdigit()
 
 
