@@ -56,3 +56,68 @@ def test_a_graph_that_answers_otherwise_is_refused_and_not_kept(monkeypatch: pyt
         make(wanted)
     assert not wanted.folder.exists()
     assert not list(wanted.folder.parent.glob(".making-*"))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-dynamic", "int8-static", "int8-static-symmetric"])
+def test_lossy_graphs_take_any_batch_and_say_how_like_eager_they_are(precision: str) -> None:
+    import onnx
+    import onnxruntime
+
+    wanted = recipe("onnx", SMALL, resolution=64, precision=precision)
+    session = onnxruntime.InferenceSession(str(make(wanted)))
+    images = np.random.default_rng(0).standard_normal((5, 3, 64, 64), dtype=np.float32)
+    assert session.run(None, {"image": images})[0].shape == (5, 1000)
+    about = json.loads((wanted.folder / "about.json").read_text())
+    assert about["max_difference_to_eager"] > 0 if precision == "fp16" else 0 < about["cosine_to_eager"] < 1
+    operators = {node.op_type for node in onnx.load(str(wanted.path)).graph.node}
+    assert ("QuantizeLinear" in operators) == precision.startswith("int8-static")
+    assert ("MatMulInteger" in operators) == (precision == "int8-dynamic")
+    assert wanted.path.stat().st_size < recipe("onnx", SMALL, resolution=64).path.stat().st_size
+
+
+def test_dynamic_quantisation_is_of_linear_layers_only_in_both_runtimes() -> None:
+    import onnx
+    from safetensors import safe_open
+
+    graph = onnx.load(str(make(recipe("onnx", SMALL, resolution=64, precision="int8-dynamic")))).graph
+    assert not {node.op_type for node in graph.node} & {"ConvInteger", "QLinearConv"}
+    with safe_open(str(make(recipe("weights", SMALL, resolution=64, precision="int8-dynamic"))), "pt") as file:
+        integers = [name for name in file.keys() if str(file.get_slice(name).get_dtype()) == "I8"]  # noqa: SIM118
+    assert integers == ["classifier.weight_int8"]
+
+
+def test_a_symmetric_graph_has_no_zero_points_and_no_quantised_bias() -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(make(recipe("onnx", SMALL, resolution=64, precision="int8-static-symmetric")))).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    points = [constants[node.input[2]] for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert points
+    assert all(not point.any() and point.dtype == np.int8 for point in points)
+
+
+def test_weights_of_a_folder_make_other_files_and_must_stay_the_same(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from selector.errors import InvalidInput, WeightsUnavailable
+    from selector.profiling import material, models
+    from selector.profiling.material import Material
+
+    state = models.create(SMALL, seed=5).state_dict()
+    save_file(dict(state), str(tmp_path / f"{SMALL}.safetensors"))
+    theirs = Material(weights=tmp_path)
+    wanted = recipe("weights", SMALL, resolution=64, material=theirs)
+    assert wanted.folder != recipe("weights", SMALL, resolution=64).folder
+    made = load_file(str(make(wanted)))
+    assert all(torch.equal(made[name], tensor) for name, tensor in state.items())
+    assert f"weights of {SMALL}.safetensors" in theirs.weights_note(SMALL)
+    with pytest.raises(WeightsUnavailable, match="has no file resnet18"):
+        recipe("weights", "resnet18", resolution=64, material=theirs)
+
+    later = recipe("onnx", SMALL, resolution=64, material=theirs)
+    save_file(dict(models.create(SMALL, seed=6).state_dict()), str(tmp_path / f"{SMALL}.safetensors"))
+    material._digest.cache_clear()
+    with pytest.raises(InvalidInput, match="changed meanwhile"):
+        make(later)

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selector.backbones import catalog
+from selector.errors import InvalidInput
+from selector.profiling.images import SYNTHETIC, ImageSet, synthetic
+
+BACKBONE = "tf_efficientnet_lite0"  # mean and deviation 0.5: pixels 0…1 become −1…1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(10):
+        place = tmp_path / f"class_{i % 2}"
+        place.mkdir(exist_ok=True)
+        Image.new("L" if i % 2 else "RGB", (60 + i, 50), 25 * i if i % 2 else (25 * i,) * 3).save(place / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def test_synthetic_images_are_the_same_each_time_and_differ_between_purposes() -> None:
+    sets = [ImageSet("calibration"), ImageSet("calibration"), ImageSet("agreement")]
+    first, again, other = (s.load(BACKBONE, 48) for s in sets)
+    assert first.shape == (SYNTHETIC["calibration"], 3, 48, 48)
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert sets[0].digest == sets[1].digest != sets[2].digest
+
+
+def test_synthetic_images_fall_off_with_frequency_as_photographs_do() -> None:
+    images = synthetic(16, 128, seed=0)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    power = (np.abs(np.fft.fft2(images - images.mean(axis=(2, 3), keepdims=True))) ** 2).mean(axis=(0, 1))
+    along = np.arange(4, 40)
+    slope = np.polyfit(np.log(along), np.log(power[0, 4:40]), 1)[0]
+    assert -2.8 < slope < -1.2  # amplitude 1/f: power 1/f²
+
+
+def test_a_folders_images_serve_one_purpose_each(folder: Path) -> None:
+    calibration, agreement = ImageSet("calibration", str(folder)), ImageSet("agreement", str(folder))
+    assert (calibration.count, agreement.count) == (2, 8)
+    values = [float(image.mean()) for s in (calibration, agreement) for image in s.load(BACKBONE, 32)]
+    expected = sorted(25 * i / 255 * 2 - 1 for i in range(10))  # each image once, normalised
+    assert sorted(values) == pytest.approx(expected, abs=1e-5)
+    assert str(folder) in str(calibration)
+    assert calibration.digest in str(calibration)
+
+
+def test_the_digest_follows_the_content(folder: Path) -> None:
+    from selector.profiling import images
+
+    before = ImageSet("agreement", str(folder)).digest
+    for file in folder.rglob("*.png"):
+        Image.new("RGB", (50, 50), (7, 7, 7)).save(file)
+    images._digest.cache_clear()
+    assert ImageSet("agreement", str(folder)).digest != before
+
+
+def test_images_are_normalised_as_the_backbone_was_trained(folder: Path) -> None:
+    how = catalog.backbone("resnet18").preprocessing
+    (folder / "only").mkdir()
+    for i in range(2):
+        Image.new("RGB", (80, 80), (255, 255, 255)).save(folder / "only" / f"{i}.png")
+    image = ImageSet("agreement", str(folder / "only")).load("resnet18", 32)[0]
+    np.testing.assert_allclose(image[:, 5, 5], (1 - np.array(how.mean)) / np.array(how.std), rtol=1e-5)
+
+
+def test_what_is_wrong_with_a_folder_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not exist"):
+        ImageSet("agreement", str(tmp_path / "nowhere")).load(BACKBONE, 32)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="holds 0 images"):
+        ImageSet("agreement", str(tmp_path / "empty")).load(BACKBONE, 32)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for i in range(4):
+        (broken / f"{i}.png").write_bytes(b"no png")
+    with pytest.raises(InvalidInput) as caught:
+        ImageSet("agreement", str(broken)).load(BACKBONE, 32)
+    assert len(caught.value.faults) == 3  # the fourth is for calibration
