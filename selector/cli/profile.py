@@ -46,6 +46,18 @@ def profile(
     threads: Annotated[
         str | None, typer.Option("--threads", help="Thread counts, with commas between. Without it: all cores.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Folder of weights named after the backbones. Without it: random ones."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Folder of images: int8-static is calibrated on some, lossy precisions are compared with fp32 on "
+            "the others. Without it: synthetic ones.",
+        ),
+    ] = None,
     output: Output = None,
     store: Store = None,
     as_json: Json = False,
@@ -59,12 +71,15 @@ def profile(
 
     from selector.evidence.store import open_store
     from selector.hardware.machine import detect, read_state
+    from selector.profiling.material import Material
     from selector.profiling.plan import plan
     from selector.profiling.session import Session
 
     machine = detect()
     grid = _grid(backbones, all_backbones, family, runtime, precision, freeze, batch_size, resolution, threads, machine)
     jobs = plan(grid, machine)
+    material = Material(weights, images)
+    material.check(grid.backbones)
     console = Console(stderr=True)
     before = read_state()
     if not quiet:
@@ -78,7 +93,7 @@ def profile(
             opened.add(records, environments={session.fingerprint: session.environment})
             write(session, before, False)
 
-        session = Session(machine, keep, progress)
+        session = Session(machine, keep, progress, material=material)
         try:
             session.run(jobs)
         except KeyboardInterrupt:

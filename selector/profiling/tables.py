@@ -15,6 +15,8 @@ INFERENCE_COLUMNS = (
     ("first_inference_ms", "first"),
     ("memory_rss_peak_bytes", "peak MB"),
     ("artifact_bytes", "file MB"),
+    ("agreement_top1", "= fp32 %"),
+    ("cosine_logits", "cosine"),
 )
 TRAINING_COLUMNS = (
     ("train_step_ms", "step ms"),
@@ -42,6 +44,11 @@ def _table(records: Sequence[Record], columns: Sequence[tuple[str, str]], title:
     rows: dict[Conditions, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record.conditions, {})[record.figure.metric.name] = record
+    told = {record.figure.metric.name for record in records}
+    # what lossy precisions add is no column of dashes where there are none
+    columns = [
+        column for column in columns if column[0] in told or column[0] not in ("agreement_top1", "cosine_logits")
+    ]
     with_depth = any(at.freeze for at in rows)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("backbone", overflow="fold")

@@ -137,3 +137,45 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     document = json.loads(output.read_text())
     assert not document["complete"]
     assert len(document["records"]) == 4
+
+
+def test_lossy_precisions_carry_their_agreement_on_the_users_weights_and_images(run: Run, tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    from selector.profiling import models
+
+    small = "mobilenetv3_small_050"
+    weights, images = tmp_path / "weights", tmp_path / "images"
+    weights.mkdir()
+    images.mkdir()
+    save_file(dict(models.create(small, seed=3).state_dict()), str(weights / f"{small}.safetensors"))
+    random = np.random.default_rng(0)
+    for i in range(10):
+        Image.fromarray(random.integers(0, 255, (80, 80, 3), dtype=np.uint8)).save(images / f"{i}.png")
+    arguments = (small, "--runtime", "onnxruntime", "--precision", "fp32,int8-static", "--resolution", 64, "--json")
+    code, out, _ = run(*arguments, "--quiet", "--weights", weights, "--images", images)
+    assert code == 0
+    records = json.loads(out)["records"]
+    found = {(r["precision"], r["metric"]): r for r in records}
+    for metric in ("agreement_top1", "cosine_logits"):
+        record = found["int8-static", metric]
+        assert 0 < record["value"] <= 100
+        assert record["n"] == 8  # the other two are for calibration
+        assert "compared with torch-eager fp32 on 8 of" in record["source"]
+        assert "calibrated on 2 of" in record["source"]
+        assert ("fp32", metric) not in found
+    assert found["int8-static", "cosine_logits"]["value"] < 1
+    assert all(f"weights of {small}.safetensors (sha256 " in r["source"] for r in records)
+    assert found["int8-static", "artifact_bytes"]["value"] < found["fp32", "artifact_bytes"]["value"] / 2
+
+
+def test_missing_weights_and_images_are_told_together(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    code, _, err = run(
+        "resnet18", "--runtime", "nothing", "--weights", tmp_path / "weights", "--images", tmp_path / "nowhere"
+    )
+    assert code == 2
+    assert "has no file resnet18" in err
+    assert "does not exist" in err
