@@ -11,14 +11,15 @@ from selector.backbones.catalog import backbones
 from selector.backbones.layers import networks
 from selector.errors import InvalidInput
 from selector.estimation.belief import Belief
-from selector.estimation.configuration import Configuration, Series, Subject
-from selector.estimation.features import Vector, work
+from selector.estimation.configuration import Configuration, Series, Subject, terms_of
+from selector.estimation.features import TERMS, Vector, work
 from selector.estimation.figures import SINGLE_THREADED, version_key
 from selector.estimation.fit import fit_series
 from selector.estimation.intervals import NORMAL_80
 from selector.estimation.kinship import kernels
 from selector.estimation.knowledge import Knowledge, shipped
 from selector.estimation.latency import LatencyQuery
+from selector.estimation.physical import log_latency
 from selector.estimation.specification import numbers, precisions, promise
 from selector.evidence.metrics import LATENCY_P50, TIME_PER_SAMPLE
 from selector.evidence.record import Conditions, Figure, Provenance, Record
@@ -27,6 +28,10 @@ from selector.hardware.profiles import HardwareProfile, PublishedFigure
 RESOLUTIONS = (96, 672)  # that the estimator was judged on
 OUTSIDE = 1.5  # further widening for each way in which a query lies outside what the estimator was judged on
 SIBLING_MINIMUM = 4  # figures of another configuration of the device, below which its rates are not fitted
+FOREIGN_MARGIN = 0.15  # share of the time by which a kind of arithmetic must exceed every figure's to be foreign
+FOREIGN_RATE = 4.0
+"""How far off the rate of foreign arithmetic may be. An assumption, held against the one case at hand: ResNet-50 on a
+Raspberry Pi 4, whose own figures are MobileNets', is published at 553 (TFLite 2.11) and 289 ms (Arm NN 22.11)."""
 SMALL_BATCH, BIG_BATCH = 8, 64
 UNDREAMT = frozenset({"accelerator"})  # device kinds whose kernels no figure describes
 
@@ -79,6 +84,15 @@ class DeviceEstimator:
         mean, deviation = self._answers[key]
         widening, remarks = self._beyond(case, subject)
         half = NORMAL_80 * deviation * widening * self._knowledge.widening_of(case.configuration, case.figures)
+        foreign, shift = self._foreign(case, subject)
+        if foreign > 0:
+            mean += shift
+            half = max(half, foreign * float(np.log(FOREIGN_RATE)))
+            remarks = (
+                *remarks,
+                f"{foreign:.0%} of its arithmetic is of a kind that no figure of this device is: it is taken to run as "
+                "fast as pointwise convolutions, an assumption",
+            )
         batch = query.batch_size
         low, value, high = (batch * float(np.exp(mean + shift)) for shift in (-half, 0.0, half))
         source = "; ".join([_rests_on(case), *case.remarks, *remarks])
@@ -187,6 +201,36 @@ class DeviceEstimator:
         stated = [n for n in _PROMISES if n in self._specification]
         return "of which " + (", ".join(stated) + " are stated" if stated else "nothing is stated")
 
+    def _foreign(self, case: _Case, subject: Subject) -> tuple[float, float]:
+        """Share of the time that is arithmetic of kinds which the device's figures hardly contain, and a correction.
+
+        The few dense MACs of a MobileNet's stem, which reads three channels, do not tell how fast a ResNet's run: a
+        foreign kind believed to be slower than pointwise convolutions is taken to run at their rate, and the second
+        number is added to the log latency for it. Both are 0 where nothing is foreign, and where the device has no
+        figure at all: the prior of its rates is wide enough.
+        """
+        known = [
+            k.subject for c in (case.configuration, *self._siblings(case)) for k in self._by_configuration.get(c, [])
+        ]
+        if not known:
+            return 0.0, 0.0
+        units = promise(case.configuration, self._specification).units()
+        theta = case.belief.theta
+        costs = terms_of([subject]) * units
+        before, asked = log_latency(costs, theta)
+        _, held = log_latency(terms_of(known) * units, theta)
+        foreign = _ARITHMETIC & (asked[0] > held.max(axis=0) + FOREIGN_MARGIN)
+        if not foreign.any():
+            return 0.0, 0.0
+        after, _ = log_latency(costs, np.where(foreign, np.minimum(theta, theta[_POINTWISE]), theta))
+        return float(asked[0][foreign].sum()), float(after[0] - before[0])
+
+    def _siblings(self, case: _Case) -> list[Configuration]:
+        """The device's other configurations whose kernels are of the same sort: a GPU's say nothing of the CPU's."""
+        ours = case.configuration
+        alike = [c for c in self._by_configuration if c != ours and c.accelerated == ours.accelerated]
+        return [c for c in alike if self._enough(c)]
+
     def _beyond(self, case: _Case, subject: Subject) -> tuple[float, tuple[str, ...]]:
         """How much wider the interval has to be for what the estimator was not judged on, and the reasons."""
         remarks = []
@@ -204,6 +248,8 @@ class DeviceEstimator:
         return OUTSIDE ** (len(remarks) + len(case.remarks)), tuple(remarks)
 
 
+_POINTWISE = [name for name, _ in TERMS].index("pointwise")
+_ARITHMETIC = np.array([counted == "mac" for _, counted in TERMS])
 _PROMISES = ("cores", "clock_ghz", "peak_gflops_fp32", "peak_gflops_fp16", "peak_gops_int8", "bandwidth_gb_s")
 
 

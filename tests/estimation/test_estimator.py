@@ -40,12 +40,25 @@ def test_published_figures_calibrate(board: HardwareProfile) -> None:
 def test_without_figures_the_interval_is_wider_and_says_why(board: HardwareProfile) -> None:
     bare = replace(board, name="another-board", published=())
     with_figures, without = latency_estimator(board), latency_estimator(bare)
-    narrow, wide = with_figures.estimate(query("resnet18")), without.estimate(query("resnet18"))
+    narrow, wide = (e.estimate(query("mobilenetv2_110d")) for e in (with_figures, without))
     assert narrow is not None
     assert wide is not None
     assert _width(wide) > 1.5 * _width(narrow)
     assert "no figure of this device" in wide.source
     assert "figures of tflite" in narrow.source
+
+
+@pytest.mark.parametrize(("runtime", "published"), [("armnn", 289.0), ("tflite", 553.0)])
+def test_a_kind_of_convolution_without_figures_is_told_and_widens(
+    board: HardwareProfile, runtime: str, published: float
+) -> None:
+    """The board's figures are of depthwise backbones alone; ResNet-50's were published elsewhere."""
+    figure = latency_estimator(board).estimate(query("resnet50", runtime=runtime))
+    assert figure is not None
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low <= published <= figure.high
+    assert "of a kind that no figure of this device is" in figure.source
 
 
 def test_measurements_outweigh_published_figures(board: HardwareProfile) -> None:
