@@ -202,16 +202,15 @@ class DeviceEstimator:
         return "of which " + (", ".join(stated) + " are stated" if stated else "nothing is stated")
 
     def _foreign(self, case: _Case, subject: Subject) -> tuple[float, float]:
-        """Share of the time that is arithmetic of kinds which the device's figures hardly contain, and a correction.
+        """Share of the time that is arithmetic of kinds which the figures at hand hardly contain, and a correction.
 
         The few dense MACs of a MobileNet's stem, which reads three channels, do not tell how fast a ResNet's run: a
         foreign kind believed to be slower than pointwise convolutions is taken to run at their rate, and the second
         number is added to the log latency for it. Both are 0 where nothing is foreign, and where the device has no
         figure at all: the prior of its rates is wide enough.
         """
-        known = [
-            k.subject for c in (case.configuration, *self._siblings(case)) for k in self._by_configuration.get(c, [])
-        ]
+        figures = self._by_configuration.get(case.configuration, [])
+        known = [k.subject for k in figures or (k for c in self._siblings(case) for k in self._by_configuration[c])]
         if not known:
             return 0.0, 0.0
         units = promise(case.configuration, self._specification).units()
