@@ -9,7 +9,7 @@ from selector.backbones import catalog
 from selector.backbones.catalog import Backbone
 from selector.backbones.depth import NAMED_DEPTHS, FreezeDepth
 from selector.decision.answer import Candidate, Limit, Request, Violation
-from selector.decision.device import Configuration, DeviceEvidence, Latency, features, held
+from selector.decision.device import Configuration, DeviceEvidence, Latency, held, macs
 from selector.decision.ranking import Draws
 from selector.decision.request import Hardware
 from selector.decision.training import TrainingMacs, TrainingTime
@@ -241,7 +241,7 @@ def _draft(
         precision=configuration.precision,
         resolution=configuration.resolution,
         params=backbone.params,
-        macs=int(features(backbone.name, configuration.resolution).macs),
+        macs=macs(backbone.name, configuration.resolution),
         accuracy=_UNKNOWN_ACCURACY,
         latency=latency.p50 if latency else None,
         latency_p90=latency.p90 if latency else None,

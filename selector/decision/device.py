@@ -11,9 +11,8 @@ from functools import cache
 
 from selector.backbones.layers import layers
 from selector.decision.answer import Statement
-from selector.errors import InvalidInput
+from selector.estimation.estimator import latency_estimator
 from selector.estimation.latency import LatencyEstimator, LatencyQuery
-from selector.estimation.scaling import Anchor, Features, ScalingEstimator
 from selector.evidence.choice import Choice, choose
 from selector.evidence.metrics import LATENCY_P50, LATENCY_P90, MEMORY_RSS, TIME_PER_SAMPLE
 from selector.evidence.record import Conditions, Figure, Provenance, Record
@@ -53,8 +52,9 @@ class DeviceEvidence:
         self, profile: HardwareProfile, records: Iterable[Record] = (), *, fingerprint: str | None = None
     ) -> None:
         self.profile = profile
+        measured = tuple(records)
         known: dict[tuple[str, Configuration], list[Record]] = defaultdict(list)
-        for record in (*(as_record(profile.name, p) for p in profile.published), *records):
+        for record in (*(as_record(profile.name, p) for p in profile.published), *measured):
             configuration = _configuration(record)
             if configuration is not None and _shown(record):
                 known[record.figure.metric.name, configuration].append(record)
@@ -63,26 +63,33 @@ class DeviceEvidence:
             choice = choose(_most_threads(of_key), fingerprint=fingerprint)
             if choice is not None:
                 self._chosen[key] = choice
-        self._estimator: LatencyEstimator = ScalingEstimator(profile.name, self._anchors(), features)
+        self._estimator: LatencyEstimator = latency_estimator(profile, measured)
 
     def configurations(self) -> frozenset[Configuration]:
         """Every configuration with a known latency at batch 1."""
         return frozenset(configuration for name, configuration in self._chosen if name == LATENCY_P50.name)
 
     def knows(self, runtime: str, precision: str) -> bool:
-        """Whether the device has any figure of this runtime and precision, to show or to scale from."""
+        """Whether the device has any figure of this runtime and precision, to show or to estimate from."""
         timed = (LATENCY_P50.name, TIME_PER_SAMPLE.name)
         return any(name in timed and (c.runtime, c.precision) == (runtime, precision) for name, c in self._chosen)
 
     def latency(self, configuration: Configuration) -> Latency | None:
         """The best evidence for the latency: measured, else published, else estimated; None without any."""
+        known = self.known_latency(configuration)
+        if known is not None:
+            return known
+        query = LatencyQuery(
+            configuration.backbone, configuration.resolution, configuration.runtime, configuration.precision
+        )
+        estimate = self._estimator.estimate(query)
+        return Latency(estimate) if estimate is not None else None
+
+    def known_latency(self, configuration: Configuration) -> Latency | None:
+        """The measured, else published latency; None where there is neither."""
         choice = self._chosen.get((LATENCY_P50.name, configuration))
         if choice is None:
-            query = LatencyQuery(
-                configuration.backbone, configuration.resolution, configuration.runtime, configuration.precision
-            )
-            estimate = self._estimator.estimate(query)
-            return Latency(estimate) if estimate is not None else None
+            return None
         bound = self._chosen.get((LATENCY_P90.name, configuration))
         return Latency(_cited(choice.record), _same_origin(bound, choice), _conflicts(choice))
 
@@ -95,14 +102,6 @@ class DeviceEvidence:
         """Time per image within a big batch, where that is what was published."""
         choice = self._chosen.get((TIME_PER_SAMPLE.name, configuration))
         return _cited(choice.record) if choice else None
-
-    def _anchors(self) -> list[Anchor]:
-        """Every figure that can be scaled from: networks whose layers are known."""
-        return [
-            Anchor(c.backbone, c.resolution, c.runtime, c.precision, choice.figure.value, name == TIME_PER_SAMPLE.name)
-            for (name, c), choice in self._chosen.items()
-            if name in (LATENCY_P50.name, TIME_PER_SAMPLE.name) and features_known(c.backbone, c.resolution)
-        ]
 
 
 def as_record(hardware: str, published: PublishedFigure) -> Record:
@@ -191,26 +190,9 @@ def _conflicts(choice: Choice) -> tuple[Statement, ...]:
 
 
 @cache
-def features(backbone: str, resolution: int) -> Features:
-    """MACs, activations and kind from the layer table. Raises UnknownName for a network that is not in it."""
-    table = layers(backbone, resolution)
-    return Features(
-        macs=float(sum(layer.macs for layer in table)),
-        activations=float(sum(layer.activations for layer in table)),
-        depthwise=any(layer.kind == "depthwise" for layer in table),
-        convolutions=sum(layer.kind not in ("linear", "matmul") for layer in table),
-        functions=frozenset(layer.act for layer in table if layer.act),
-    )
-
-
-@cache
-def features_known(backbone: str, resolution: int) -> bool:
-    """Whether the layer table has the network at this resolution."""
-    try:
-        features(backbone, resolution)
-    except InvalidInput:
-        return False
-    return True
+def macs(backbone: str, resolution: int) -> int:
+    """Forward MACs, torchvision's convention, from the layer table. Raises UnknownName for a network not in it."""
+    return sum(layer.macs for layer in layers(backbone, resolution))
 
 
 def held(latency: Latency) -> Figure:

@@ -104,28 +104,33 @@ def _unknown_runtimes(considered: Executions, ranking: Ranking, evidence: Device
 
 
 def _lossy(considered: Executions, ranking: Ranking, evidence: DeviceEvidence, command: str) -> list[NextMeasurement]:
-    """A lossy precision that is known to be faster: worth measuring its agreement with fp32."""
-    chosen = ranking.chosen
-    gains: list[tuple[float, str, str, Values]] = []
-    for e in considered.lossy:
-        known = Configuration(chosen.backbone, chosen.resolution, e.runtime, e.precision)
-        latency = evidence.latency(known)
-        if latency is None or chosen.latency is None or latency.p50.value >= chosen.latency.value:
+    """A lossy precision that is known to be faster: worth measuring its agreement with fp32.
+
+    Told of the chosen candidate, else of the first that is tied with it; only measured and published figures count.
+    """
+    for candidate in (ranking.chosen, *(c for c in ranking.candidates if c.tied)):
+        if candidate.latency is None or candidate.latency.provenance is Provenance.ESTIMATED:
             continue
-        values: Values = {
-            "runtime": e.runtime,
-            "precision": e.precision,
-            "backbone": chosen.backbone,
-            "ms": latency.p50.value,
-            "now": chosen.latency.value,
-            "provenance": latency.p50.provenance.value,
-        }
-        gains.append((latency.p50.value, e.precision, e.runtime, values))
-    if not gains:
-        return []
-    _, precision, runtime, values = min(gains, key=lambda g: g[:3])
-    asked = f"{command} --precision {precision} --runtime {runtime}"
-    return [NextMeasurement(Statement("next.lossy", values), asked)]
+        gains: list[tuple[float, str, str, Values]] = []
+        for e in considered.lossy:
+            lossy = Configuration(candidate.backbone, candidate.resolution, e.runtime, e.precision)
+            latency = evidence.known_latency(lossy)
+            if latency is None or latency.p50.value >= candidate.latency.value:
+                continue
+            values: Values = {
+                "runtime": e.runtime,
+                "precision": e.precision,
+                "backbone": candidate.backbone,
+                "ms": latency.p50.value,
+                "now": candidate.latency.value,
+                "provenance": latency.p50.provenance.value,
+            }
+            gains.append((latency.p50.value, e.precision, e.runtime, values))
+        if gains:
+            _, precision, runtime, values = min(gains, key=lambda g: g[:3])
+            asked = f"{command} --precision {precision} --runtime {runtime}"
+            return [NextMeasurement(Statement("next.lossy", values), asked)]
+    return []
 
 
 def _training(ranking: Ranking, training: TrainingTime) -> Sequence[NextMeasurement]:

@@ -192,6 +192,6 @@ def _how_latency_is_held(request: Request, ranking: Ranking) -> list[Statement]:
     estimated = sum(f.provenance is Provenance.ESTIMATED for f in figures)
     if estimated:
         found.append(Statement("note.latency_estimated", {"estimated": estimated, "n": len(figures)}))
-    if any(f.source.startswith("bounds on batch 1") for f in figures):
+    if any("what a launch costs at batch 1" in f.source for f in figures):
         found.append(Statement("note.batch_one"))
     return found

@@ -33,6 +33,9 @@ FOREIGN_RATE = 4.0
 """How far off the rate of foreign arithmetic may be. An assumption, held against the one case at hand: ResNet-50 on a
 Raspberry Pi 4, whose own figures are MobileNets', is published at 553 (TFLite 2.11) and 289 ms (Arm NN 22.11)."""
 SMALL_BATCH, BIG_BATCH = 8, 64
+LAUNCH_SPAN = (
+    3.0  # either way, an order of magnitude in all: what launches cost at batch 1 where only big batches are known
+)
 UNDREAMT = frozenset({"accelerator"})  # device kinds whose kernels no figure describes
 
 
@@ -84,6 +87,8 @@ class DeviceEstimator:
         mean, deviation = self._answers[key]
         widening, remarks = self._beyond(case, subject)
         half = NORMAL_80 * deviation * widening * self._knowledge.widening_of(case.configuration, case.figures)
+        if _unlike_batch(case, subject):
+            half = max(half, float(np.log(LAUNCH_SPAN)))
         foreign, shift = self._foreign(case, subject)
         if foreign > 0:
             mean += shift
@@ -235,7 +240,7 @@ class DeviceEstimator:
         remarks = []
         if not RESOLUTIONS[0] <= subject.resolution <= RESOLUTIONS[1]:
             remarks.append(f"{subject.resolution} px lies outside the {RESOLUTIONS[0]} to {RESOLUTIONS[1]} px judged")
-        if case.batches and case.batches[0] >= BIG_BATCH and subject.batch_size <= SMALL_BATCH:
+        if case.batches and _unlike_batch(case, subject):
             remarks.append(
                 f"rests on figures at batch {case.batches[0]} to {case.batches[1]}: what a launch costs at batch "
                 f"{subject.batch_size} is known by its order of magnitude only"
@@ -245,6 +250,11 @@ class DeviceEstimator:
         if case.remarks and not case.figures and not case.siblings:
             return OUTSIDE ** len(remarks), tuple(remarks)
         return OUTSIDE ** (len(remarks) + len(case.remarks)), tuple(remarks)
+
+
+def _unlike_batch(case: _Case, subject: Subject) -> bool:
+    """Whether the figures are of big batches and the question is of a small one, where launches set the pace."""
+    return case.batches is not None and case.batches[0] >= BIG_BATCH and subject.batch_size <= SMALL_BATCH
 
 
 _POINTWISE = [name for name, _ in TERMS].index("pointwise")

@@ -1,8 +1,7 @@
 from decision_samples import device, published, record
 
-from selector.decision.device import Configuration, DeviceEvidence, features, held
+from selector.decision.device import Configuration, DeviceEvidence, held, macs
 from selector.evidence.record import Provenance
-from selector.hardware.loading import profile
 
 RESNET50 = Configuration("resnet50", 224, "tflite", "fp32")
 
@@ -48,12 +47,19 @@ def test_measurements_with_the_most_threads_stand() -> None:
 
 def test_estimates_of_the_store_are_not_taken_for_evidence() -> None:
     stale = record("latency_ms_p50", 1.0, "resnet50", provenance=Provenance.ESTIMATED)
-    assert DeviceEvidence(device(), [stale]).latency(RESNET50) is None
+    latency = DeviceEvidence(device(), [stale]).latency(RESNET50)
+    assert latency is not None
+    assert latency.p50.value != 1.0
+    assert "no figure of this device" in latency.p50.source  # made anew, from the specification alone
 
 
-def test_without_any_figure_of_the_runtime_nothing_is_said() -> None:
+def test_a_runtime_without_figures_is_estimated_widely_and_not_known() -> None:
     evidence = DeviceEvidence(device(published("resnet50", 289.0)))
-    assert evidence.latency(Configuration("resnet50", 224, "openvino", "fp32")) is None
+    latency = evidence.latency(Configuration("resnet50", 224, "openvino", "fp32"))
+    assert latency is not None
+    assert latency.p50.low is not None
+    assert latency.p50.high is not None
+    assert latency.p50.high > 3 * latency.p50.low
     assert evidence.knows("tflite", "fp32")
     assert not evidence.knows("tflite", "int8-static")
 
@@ -71,7 +77,7 @@ def test_time_per_sample_is_no_latency() -> None:
     assert latency is not None
     assert latency.p50.provenance is Provenance.ESTIMATED
     assert latency.p50.value > 1.0
-    assert "no published batch-1 latency" in latency.p50.source
+    assert "what a launch costs at batch 1" in latency.p50.source
 
 
 def test_limits_are_held_against_the_p90_bound_or_the_upper_end_of_an_estimate() -> None:
@@ -95,21 +101,5 @@ def test_a_p90_of_another_origin_is_not_borrowed() -> None:
     assert latency.p90 is None
 
 
-def test_features_follow_the_resolution() -> None:
-    small, large = features("mobilenetv2_100", 112), features("mobilenetv2_100", 224)
-    assert large.depthwise
-    assert not features("resnet18", 224).depthwise
-    assert 3.5 < large.macs / small.macs < 4.1
-
-
-def test_published_resnet50_on_a_raspberry_pi_lies_within_the_estimate() -> None:
-    """No dense backbone is among the board's figures; 289 and 553 ms were published elsewhere for this one."""
-    evidence = DeviceEvidence(profile("raspberry-pi-4"))
-    for runtime, known in (("armnn", 289.0), ("tflite", 553.0)):
-        latency = evidence.latency(Configuration("resnet50", 224, runtime, "fp32"))
-        assert latency is not None
-        if latency.p50.provenance is not Provenance.ESTIMATED:
-            continue
-        assert latency.p50.low is not None
-        assert latency.p50.high is not None
-        assert latency.p50.low <= known <= latency.p50.high
+def test_macs_follow_the_resolution() -> None:
+    assert 3.5 < macs("mobilenetv2_100", 224) / macs("mobilenetv2_100", 112) < 4.1
