@@ -5,15 +5,21 @@
     answer = recommend("edge", 5000, classes=10)
     answer.recommendation.candidate.backbone
 
-Request → candidates → evidence → ranking → answer. Needs no torch; the same request on the same evidence gives the
-same answer.
+    advice = recommend_on_images("edge", Path("images"), budget_s=1800)   # trains, measures, then answers
+    advice.study.winner.folder
+
+Request → candidates → evidence → ranking → answer. `recommend` needs no torch; the same request on the same evidence
+gives the same answer.
 """
 
+import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from selector.backbones import catalog, cost
 from selector.backbones.depth import FreezeDepth
@@ -21,6 +27,7 @@ from selector.decision.answer import Answer, Candidate, Recommendation, Request
 from selector.decision.candidates import Candidates, candidates, excess
 from selector.decision.claims import audit
 from selector.decision.device import DeviceEvidence
+from selector.decision.measured import Measured, Study
 from selector.decision.next import next_measurements
 from selector.decision.policy import policy
 from selector.decision.ranking import rank
@@ -29,12 +36,41 @@ from selector.decision.request import AskedLimits, Hardware, check
 from selector.decision.table import document_table
 from selector.decision.training import TrainingTime, hyperparameters
 from selector.errors import InvalidInput, NoFeasibleCandidate
-from selector.evidence.metrics import TRAIN_STEP
-from selector.evidence.record import Record
+from selector.evidence.metrics import ACCURACY, TRAIN_SECONDS, TRAIN_STEP
+from selector.evidence.record import Figure, Provenance, Record
 from selector.evidence.store import open_store
 from selector.hardware import loading
 
+if TYPE_CHECKING:
+    from selector.tuning.info import Progress, TrialInfo, TuneResult
+    from selector.tuning.recipe import Recipe
+
 LOCAL = "local"
+
+SHORTLIST = 3
+"""Backbones that a search looks at where none are named: more would cost it its time."""
+
+ANSWERING_S = 4.0
+"""What a search's budget leaves for the answer and the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """Backbones worth a search, best first, and their latency where they will run.
+
+    `latency_ms` is by "backbone@resolution", of fp32 in the fastest runtime.
+    """
+
+    backbones: tuple[str, ...]
+    latency_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """An answer, and the search on the user's images that it rests on."""
+
+    answer: Answer
+    study: "TuneResult"
 
 
 def recommend(
@@ -50,12 +86,14 @@ def recommend(
     seed: int = 0,
     store: str | Path | None = None,
     profile_folder: Path | None = None,
+    study: Study | None = None,
 ) -> Answer:
     """What to take for `data_size` labelled images on `hardware`, with the evidence behind it.
 
     `limits` replace the hardware's defaults one by one; empty `runtimes`, `precisions` and `backbones` mean all.
     `store` is the evidence store (None: `SELECTOR_STORE`, else the user's own), `profile_folder` holds hardware
-    profiles of the user's. Raises InvalidInput with every fault of the request at once, NoFeasibleCandidate where
+    profiles of the user's. What a `study` measured on the user's images replaces the prior, and its winner is what is
+    recommended. Raises InvalidInput with every fault of the request at once, NoFeasibleCandidate where
     nothing keeps the limits, StoreFailed and InvalidProfile where those cannot be read.
     """
     found, faults = _hardware(hardware, profile_folder)
@@ -77,7 +115,168 @@ def recommend(
         measured = records.records(hardware=found.reference.name)
         steps = records.records(hardware=LOCAL, metrics=TRAIN_STEP.name)
     evidence = DeviceEvidence(found.reference, measured, fingerprint=_fingerprint(found, measured))
-    return _answer(request, found, evidence, TrainingTime(steps, training_macs))
+    return _answer(request, found, evidence, TrainingTime(steps, training_macs), study)
+
+
+def recommend_on_images(
+    hardware: str,
+    data: Path,
+    *,
+    budget_s: float,
+    spent_s: float = 0.0,
+    domain: str | None = None,
+    limits: AskedLimits | None = None,
+    runtimes: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+    weights: Path | None = None,
+    random_init: bool = False,
+    save: Path | None = None,
+    seed: int = 0,
+    store: str | Path | None = None,
+    profile_folder: Path | None = None,
+    command: str = "selector recommend",
+    on_progress: "Callable[[Progress], None]" = lambda progress: None,
+) -> Advice:
+    """Shortlist, search on the images at `data` within `budget_s` seconds, and answer with what was measured.
+
+    `spent_s` seconds of the budget are gone already. `weights` is a folder of pretrained weights: only backbones
+    that it holds are searched. `save` is the model's folder. Raises as `recommend` and `tuning.search.tune.tune` do.
+    """
+    from selector.tuning.data.listing import list_images
+    from selector.tuning.info import DeployLimits, TuneRequest
+    from selector.tuning.search.tune import tune
+
+    asked = limits or AskedLimits()
+    listing = list_images(data)
+    shared = {"domain": domain, "seed": seed, "store": store, "profile_folder": profile_folder}
+
+    def ask(images: int, names: Sequence[str], study: Study | None) -> Answer:
+        return recommend(
+            hardware,
+            images,
+            classes=max(2, len(listing.classes)) if study is None else None,
+            limits=asked,
+            runtimes=runtimes,
+            precisions=precisions,
+            backbones=names,
+            study=study,
+            **shared,  # type: ignore[arg-type]  # each has the type of its parameter
+        )
+
+    prior = ask(max(1, len(listing.entries)), tuple(backbones) or with_weights(weights), None)
+    short = shortlist(prior)
+    held = {limit.name: limit.bound for limit in prior.request.limits}
+    result = tune(
+        TuneRequest(
+            data=data,
+            budget_s=budget_s - ANSWERING_S,
+            spent_s=spent_s,
+            backbones=tuple(backbones) or short.backbones[:SHORTLIST],
+            weights=weights,
+            random_init=random_init,
+            limits=DeployLimits(held.get("latency_ms"), held.get("artifact_mb"), short.latency_ms),
+            seed=seed,
+            save=save,
+            command=command,
+        ),
+        on_progress,
+    )
+    return Advice(ask(result.summary.images, backbones, _study(result, budget_s, command)), result)
+
+
+def shortlist(answer: Answer) -> Shortlist:
+    """The feasible backbones of an answer, its own choice first, and every known or estimated fp32 latency."""
+    latency_ms: dict[str, float] = {}
+    for c in answer.candidates:
+        if c.latency is not None and c.precision == "fp32":
+            place = f"{c.backbone}@{c.resolution}"
+            latency_ms[place] = min(latency_ms.get(place, c.latency.value), c.latency.value)
+    return Shortlist(tuple(dict.fromkeys(c.backbone for c in answer.candidates if c.feasible)), latency_ms)
+
+
+def with_weights(folder: Path | None) -> tuple[str, ...]:
+    """Backbones of which `folder`, or else the one that `SELECTOR_WEIGHTS` names, holds a file; empty: no folder."""
+    configured = os.environ.get("SELECTOR_WEIGHTS")
+    place = folder or (Path(configured).expanduser() if configured else None)
+    if place is None or not place.is_dir():
+        return ()
+    return tuple(sorted({file.stem for file in place.iterdir()} & set(catalog.names())))
+
+
+def _study(result: "TuneResult", budget_s: float, command: str) -> Study:
+    """What decisions need of a search: the winner on the test split, each other setup by its best trial."""
+    best: dict[tuple[str, str, int], TrialInfo] = {}
+    for trial in result.trials:
+        place = (trial.recipe.backbone, trial.recipe.freeze, trial.recipe.resolution)
+        held = best.get(place)
+        if trial.macro_f1 is not None and "scores" in trial.result:
+            best[place] = trial if held is None or trial.macro_f1 > (held.macro_f1 or 0.0) else held
+    winner = result.winner
+    recipe = winner.recipe
+    best.pop((recipe.backbone, recipe.freeze, recipe.resolution), None)
+    test = winner.result["test"]
+    own = next((t for t in result.trials if t.number == winner.trial), None)
+    named = f"study {result.study}"
+    measured = [
+        _measured(recipe, test, f"{named}: {test['images']} test images that no choice was made on", own),
+        *(
+            _measured(
+                t.recipe,
+                t.result["scores"],
+                f"{named}: {t.result['scores']['images']} validation images, the best trial there ({t.number})",
+                t,
+            )
+            for t in best.values()
+        ),
+    ]
+    return Study(
+        measured=tuple({m.place: m for m in reversed(measured)}.values())[::-1],
+        hyperparameters=_as_hyperparameters(recipe),
+        trials=len(result.trials),
+        images=test["images"],
+        macro_f1=test["macro_f1"]["value"],
+        budget_s=budget_s,
+        command=command,
+    )
+
+
+def _measured(recipe: "Recipe", scores: Mapping[str, Any], source: str, trial: "TrialInfo | None") -> Measured:
+    blocks = len(catalog.backbone(recipe.backbone).blocks)
+    accuracy = scores["accuracy"]
+    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
+    seconds = None
+    if trial is not None and trial.seconds:
+        says = f"trial {trial.number} on this machine, its caching included; {source}"
+        seconds = Figure(TRAIN_SECONDS, trial.seconds, None, None, Provenance.MEASURED, says)
+    return Measured(
+        backbone=recipe.backbone,
+        freeze_name=recipe.freeze,
+        frozen_blocks=FreezeDepth.parse(recipe.freeze).frozen_blocks(blocks),
+        resolution=recipe.resolution,
+        accuracy=Figure(ACCURACY, value, low, high, Provenance.MEASURED, f"{source}; 95 % bootstrap interval"),
+        train_seconds=seconds,
+    )
+
+
+def _as_hyperparameters(recipe: "Recipe") -> dict[str, str | float | int]:
+    """The recipe that was found, in the words of the document's recipe."""
+    return {
+        "optimizer": recipe.optimiser,
+        "learning_rate": float(f"{recipe.base_lr:.4g}"),
+        "head_learning_rate": float(f"{recipe.base_lr * recipe.head_factor:.4g}"),
+        "weight_decay": recipe.weight_decay,
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "schedule": recipe.schedule,
+        "warmup_share": recipe.warmup if recipe.schedule == "warmup-cosine" else 0.0,
+        "label_smoothing": round(recipe.label_smoothing, 3),
+        "dropout": round(recipe.dropout, 3),
+        "gradient_clip": recipe.clip,
+        "augmentation": f"{recipe.augmentation}, strength {recipe.strength:g}, {recipe.augment().views} views",
+        "class_weights": recipe.class_weights,
+        "weight_averaging": recipe.ema,
+    }
 
 
 def compare(
@@ -132,30 +331,45 @@ def _fingerprint(hardware: Hardware, measured: Iterable[Record]) -> str | None:
     return fingerprint(environment(detect()))
 
 
-def _answer(request: Request, hardware: Hardware, evidence: DeviceEvidence, training: TrainingTime) -> Answer:
+def _answer(
+    request: Request,
+    hardware: Hardware,
+    evidence: DeviceEvidence,
+    training: TrainingTime,
+    study: Study | None,
+) -> Answer:
     """Consider, rank, and put the answer together."""
-    considered = candidates(request, hardware, evidence, training, training_macs)
-    ranking = rank(considered.items, considered.draws, considered.training_macs)
+    considered = candidates(request, hardware, evidence, training, training_macs, study)
+    ranking = rank(
+        considered.items,
+        considered.draws,
+        considered.training_macs,
+        handed_over=None if study is None else study.handed_over,
+    )
     if ranking is None:
         raise NoFeasibleCandidate(_nearest(considered, hardware))
     every = catalog.backbones()
     chosen = ranking.chosen
-    command = command_of(request)
+    command = command_of(request) if study is None else study.command
     return Answer(
         request=request,
         profile=hardware.profile,
         reference=hardware.reference,
         recommendation=Recommendation(
             chosen,
-            hyperparameters(chosen.family, chosen.freeze, chosen.resolution, request.data_size),
-            why(request, hardware, ranking, evidence),
+            study.hyperparameters
+            if study
+            else hyperparameters(chosen.family, chosen.freeze, chosen.resolution, request.data_size),
+            why(request, hardware, ranking, evidence, study),
         ),
         candidates=ranking.candidates,
         policy=policy(request.data_size, chosen),
         document_table=document_table(every, ranking.candidates, hardware.reference),
         claims=audit(every, ranking.candidates, hardware.reference, ranking.depth_odds, training_macs),
-        next_measurements=next_measurements(request, ranking, considered.executions, evidence, training, command),
-        notes=notes(request, hardware, ranking, considered, training),
+        next_measurements=next_measurements(
+            request, ranking, considered.executions, evidence, training, command, study
+        ),
+        notes=notes(request, hardware, ranking, considered, training, study),
         command=command,
     )
 

@@ -2,9 +2,10 @@
 
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +14,28 @@ from selector.errors import InvalidInput, OutputFailed
 
 if TYPE_CHECKING:
     from selector.decision.answer import Answer
+    from selector.tuning.info import TuneResult
+
+DEFAULT_BUDGET = "30m"
 
 
 def recommend(
     hardware: Annotated[str, typer.Option("--hardware", help="A device or class; `selector hardware list`.")],
-    data_size: Annotated[int, typer.Option("--data-size", help="Labelled images in all.")],
+    data_size: Annotated[int | None, typer.Option("--data-size", help="Labelled images in all.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The images: a folder with a subfolder a class, or a CSV or Parquet file."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="With --data: time for everything; 30m.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="With --data: folder with pretrained weights by timm id.")
+    ] = None,
+    random_init: Annotated[
+        bool, typer.Option("--random-init", help="With --data: start from random weights, if you must.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="With --data: folder for the model; default: in the study's.")
+    ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.")] = None,
     domain: Annotated[
         str | None,
@@ -40,27 +58,37 @@ def recommend(
 ) -> None:
     """Recommend a backbone, how deep to freeze it and where to run it, with the evidence behind every figure.
 
+    With --data, the images are searched on for --budget, and what is measured replaces what is expected.
+
     The page goes to -o PATH; without it to the folder reports/ in the user's data folder, and the answer says where.
     With --json, -o names the JSON document, unless PATH ends in .html: then it names the page.
     """
-    from selector import advisor
     from selector.decision.request import AskedLimits
     from selector.reporting.output import STDOUT, opened_output
     from selector.reporting.page import render_page
     from selector.reporting.words import LANGUAGES
 
+    faults = _faults(
+        data_size, data, classes=classes, budget=budget, weights=weights, random_init=random_init, save=save
+    )
     if lang not in LANGUAGES:
-        raise InvalidInput(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
+        faults.append(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
+    if faults:
+        raise InvalidInput(faults)
     document = output if json and output is not None and output.suffix.lower() not in (".html", ".htm") else None
-    page = _page_place(output if document is None else None, f"recommend-{hardware}-{data_size}.{lang}.html")
+    page = _page_place(
+        output if document is None else None, f"recommend-{hardware}-{data_size or _name(data)}.{lang}.html"
+    )
     # both places are tried before the work, so that an unwritable one loses none
     with ExitStack() as places:
         write_page = places.enter_context(opened_output(page))
         write_document = places.enter_context(opened_output(document or STDOUT))
-        answer = advisor.recommend(
+        answer, study = _advice(
             hardware,
             data_size,
-            classes=classes,
+            classes,
+            data=data,
+            tuning=_Tuning(budget, weights, random_init=random_init, save=save, quiet=quiet),
             domain=domain,
             limits=AskedLimits(max_latency_ms, max_artifact_mb, max_memory_mb, min_accuracy),
             runtimes=_names(runtime),
@@ -70,17 +98,75 @@ def recommend(
             store=store,
             profile_folder=profile_folder,
         )
-        write_page(render_page([answer], lang=lang, made_at=datetime.now(UTC)))
+        write_page(render_page([answer], lang=lang, made_at=datetime.now(UTC), study=study))
         if page != STDOUT:
-            write_document(_told(answer, lang, json=json, quiet=quiet, page=str(page.resolve())))
+            write_document(_told(answer, study, lang, json=json, quiet=quiet, page=str(page.resolve())))
 
 
-def _told(answer: "Answer", lang: str, *, json: bool, quiet: bool, page: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Tuning:
+    """How the images are searched on."""
+
+    budget: str | None
+    weights: Path | None
+    random_init: bool
+    save: Path | None
+    quiet: bool
+
+
+def _advice(
+    hardware: str, data_size: int | None, classes: int | None, *, data: Path | None, tuning: _Tuning, **asked: Any
+) -> "tuple[Answer, TuneResult | None]":
+    """The answer: from the evidence alone, or from a search on the images."""
+    from selector import advisor
+
+    if data is None:
+        assert data_size is not None
+        return advisor.recommend(hardware, data_size, classes=classes, **asked), None
+    from selector.cli.tune import command, parse_budget, spent_s, with_progress
+
+    budget_s = parse_budget(tuning.budget or DEFAULT_BUDGET)
+    advice = with_progress(
+        lambda tell: advisor.recommend_on_images(
+            hardware,
+            data,
+            budget_s=budget_s,
+            spent_s=spent_s(),
+            weights=tuning.weights,
+            random_init=tuning.random_init,
+            save=tuning.save,
+            command=command(),
+            on_progress=tell,
+            **asked,
+        ),
+        tuning.quiet,
+    )
+    return advice.answer, advice.study
+
+
+def _faults(data_size: int | None, data: Path | None, *, classes: int | None, **tuning: object) -> list[str]:
+    """What of the options does not go together."""
+    if data is None:
+        faults = [f"--{name.replace('_', '-')} needs --data" for name, value in tuning.items() if value]
+        if data_size is None:
+            faults.append("give --data-size N for an answer from what is known, or --data DIR to search on your images")
+        return faults
+    given = {"--data-size": data_size, "--classes": classes}
+    return [
+        f"{option} is counted in the images of --data: leave it out" for option, n in given.items() if n is not None
+    ]
+
+
+def _name(data: Path | None) -> str:
+    return data.resolve().stem if data else ""
+
+
+def _told(answer: "Answer", study: "TuneResult | None", lang: str, *, json: bool, quiet: bool, page: str) -> str:
     """The JSON document, or the answer for people; with --quiet only where the page is."""
     if json:
         from selector.reporting.document import write
 
-        return write(answer, lang, report=page)
+        return write(answer, lang, report=page, study=study)
     if quiet:
         return f"{page}\n"
     from rich.console import Console
@@ -89,7 +175,7 @@ def _told(answer: "Answer", lang: str, *, json: bool, quiet: bool, page: str) ->
 
     console = Console(highlight=False)
     with console.capture() as captured:  # keeps the colours that this terminal can show
-        print_answer(answer, lang, console, page=page)
+        print_answer(answer, lang, console, page=page, model=str(study.winner.folder) if study else None)
     return captured.get()
 
 

@@ -1,13 +1,12 @@
 """`selector tune`: search backbone, freeze depth and hyperparameters on one's own images within a wall-clock budget."""
 
 import json as jsonlib
-import os
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,11 +16,10 @@ from selector.errors import InvalidInput
 if TYPE_CHECKING:
     from selector.tuning.info import DeployLimits, Progress, TuneResult
 
-SHORTLIST = 3
-"""Backbones that are screened where none are named: more would cost the search its time."""
-
 ANY_CPU = "cpu"
 """The class whose ranking makes the shortlist where no hardware is named."""
+
+T = TypeVar("T")
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -79,6 +77,7 @@ def tune(
     request = TuneRequest(
         data=data,
         budget_s=seconds,
+        spent_s=spent_s(),
         backbones=names,
         freezes=_names(freeze) or DEFAULT_FREEZES,
         resolutions=_pixels(resolution),
@@ -93,14 +92,14 @@ def tune(
         cache_bytes=int(cache_gb * 1024**3),
         save=save,
         max_trials=max_trials,
-        command=_command(),
+        command=command(),
     )
     if output is not None and output != Path("-"):
         with opened_output(output) as write:
-            result = _with_progress(lambda tell: tune_study(request, tell), quiet)
+            result = with_progress(lambda tell: tune_study(request, tell), quiet)
             write(_document(result))
     else:
-        result = _with_progress(lambda tell: tune_study(request, tell), quiet)
+        result = with_progress(lambda tell: tune_study(request, tell), quiet)
     if json or output == Path("-"):
         sys.stdout.write(_document(result))
     elif not quiet:
@@ -131,32 +130,35 @@ def _advised(
     Where a folder with weights is given, only backbones with weights in it are ranked.
     """
     from selector import advisor
-    from selector.backbones import catalog
     from selector.decision.request import AskedLimits
     from selector.tuning.info import DeployLimits
 
-    folder = weights or (Path(os.environ["SELECTOR_WEIGHTS"]) if os.environ.get("SELECTOR_WEIGHTS") else None)
-    known = set(catalog.names())
-    here = tuple(sorted({file.stem for file in folder.iterdir()} & known)) if folder and folder.is_dir() else ()
     answer = advisor.recommend(
         hardware or ANY_CPU,
         max(images, 1),
         limits=AskedLimits(limits.max_latency_ms if hardware else None, limits.max_artifact_mb, None, None),
-        backbones=names or here,
+        backbones=names or advisor.with_weights(weights),
         store=store,
         profile_folder=profile_folder,
     )
-    candidates = (answer.recommendation.candidate, *answer.candidates)
-    ranked = tuple(dict.fromkeys(c.backbone for c in candidates if c.feasible))
-    latencies: dict[str, float] = {}
-    for c in candidates if hardware else ():
-        if c.latency is not None and c.precision == "fp32":
-            place = f"{c.backbone}@{c.resolution}"
-            latencies[place] = min(latencies.get(place, c.latency.value), c.latency.value)
-    return names or ranked[:SHORTLIST], DeployLimits(limits.max_latency_ms, limits.max_artifact_mb, latencies)
+    short = advisor.shortlist(answer)
+    latencies = short.latency_ms if hardware else {}
+    return (
+        names or short.backbones[: advisor.SHORTLIST],
+        DeployLimits(limits.max_latency_ms, limits.max_artifact_mb, latencies),
+    )
 
 
-def _with_progress(work: "Callable[[Callable[[Progress], None]], TuneResult]", quiet: bool) -> "TuneResult":
+def spent_s() -> float:
+    """Seconds since this process was started: the budget counts from the command, not from the search."""
+    import time
+
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
+
+
+def with_progress(work: "Callable[[Callable[[Progress], None]], T]", quiet: bool) -> T:
     """Run `work` with a live line on stderr: phase, trials, best so far, time left."""
     if quiet:
         return work(lambda progress: None)
@@ -172,7 +174,7 @@ def _with_progress(work: "Callable[[Callable[[Progress], None]], TuneResult]", q
             line = f"{progress.phase} · {progress.trials} trials{best} · {left} · {progress.says}"
             status.update(Text(line))
             if not progress.passing:
-                console.print(progress.says, markup=False)
+                console.print(progress.says, markup=False, soft_wrap=True)
 
         return work(tell)
 
@@ -196,7 +198,11 @@ def _show(result: "TuneResult") -> None:
     console.print(f"{recipe.backbone}, frozen to {recipe.freeze}, {recipe.resolution} px: {winner.result['how']}")
     console.print(table)
     agreement, int8 = winner.result["onnx_agreement"], winner.result["int8"]
-    console.print(f"ONNX and torch agree on {agreement['agree']} of {agreement['images']} test images")
+    rest = agreement["test_images"] - agreement["images"]
+    console.print(
+        f"ONNX and torch agree on {agreement['agree']} of {agreement['images']} test images"
+        + (f"; time allowed to compare no more, {rest} are left" if rest else "")
+    )
     if "test" in int8:
         console.print(
             f"int8: macro-F1 lower by {int8['macro_f1_lost']:.3f}, {int8['latency_ms']['p50']:.1f} ms against "
@@ -212,7 +218,8 @@ def _document(result: "TuneResult") -> str:
     return jsonlib.dumps({"schema_version": 1, **result.as_json()}, ensure_ascii=False, indent=2) + "\n"
 
 
-def _command() -> str:
+def command() -> str:
+    """This very command, for the record."""
     return shlex.join(["selector", *sys.argv[1:]])
 
 

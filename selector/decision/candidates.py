@@ -10,6 +10,7 @@ from selector.backbones.catalog import Backbone
 from selector.backbones.depth import NAMED_DEPTHS, FreezeDepth
 from selector.decision.answer import Candidate, Limit, Request, Violation
 from selector.decision.device import Configuration, DeviceEvidence, Latency, held, macs
+from selector.decision.measured import Measured, Study, conditioned, place_of
 from selector.decision.ranking import Draws
 from selector.decision.request import Hardware
 from selector.decision.training import TrainingMacs, TrainingTime
@@ -87,10 +88,12 @@ def candidates(
     evidence: DeviceEvidence,
     training: TrainingTime,
     training_macs: TrainingMacs,
+    study: Study | None = None,
 ) -> Candidates:
     """Every candidate of the request, feasible or not, with all its figures and the limits that it breaks.
 
     Backbones without published weights have nothing to transfer: they are considered only where asked for by name.
+    What a `study` measured on the user's images is stated instead of the prior, and conditions it for the rest.
     """
     considered = executions(request, hardware, evidence)
     names = request.backbones or tuple(b.name for b in catalog.backbones() if b.weights is not None)
@@ -99,10 +102,11 @@ def candidates(
     drafts: list[tuple[Candidate, Setup, float]] = []
     known = evidence.configurations()
     for backbone in map(catalog.backbone, names):
-        depths = freeze_points(len(backbone.blocks))
+        own = [m for m in study.measured if m.backbone == backbone.name] if study else []
+        depths = freeze_points(len(backbone.blocks), own)
         costs = {}
         for execution in considered.considered:
-            for resolution in resolutions(backbone, execution, known):
+            for resolution in resolutions(backbone, execution, known, own):
                 configuration = Configuration(backbone.name, resolution, execution.runtime, execution.precision)
                 latency = evidence.latency(configuration)
                 memory = evidence.memory(configuration)
@@ -117,33 +121,51 @@ def candidates(
                     drafts.append((draft, setup, costs[key]))
     task = Task(request.data_size, request.classes, request.domain)
     draws = accuracy_draws(list(rows), task, seed=request.seed)
-    accuracies = [_accuracy(setup, draws[row], request) for setup, row in rows.items()]
+    if study:
+        of_place = {place_of(draft): rows[setup] for draft, setup, _ in drafts}
+        known_rows = [(of_place[m.place], m.accuracy) for m in study.measured if m.place in of_place]
+        draws = conditioned(draws, known_rows, seed=request.seed)
+    measured = study.by_place() if study else {}
+    accuracies = [_accuracy(setup, draws[row], request, study) for setup, row in rows.items()]
     finished = []
     for draft, setup, _ in drafts:
         candidate = replace(draft, accuracy=accuracies[rows[setup]])
+        if found := measured.get(place_of(draft)):
+            seconds = found.train_seconds or draft.train_seconds
+            candidate = replace(draft, accuracy=found.accuracy, train_seconds=seconds)
         finished.append(replace(candidate, violations=violations(candidate, request.limits)))
     index = [rows[setup] for _, setup, _ in drafts]
     left_out = () if request.backbones else tuple(b.name for b in catalog.backbones() if b.weights is None)
     return Candidates(tuple(finished), draws[index], tuple(macs for _, _, macs in drafts), considered, left_out)
 
 
-def resolutions(backbone: Backbone, execution: Execution, known: Iterable[Configuration]) -> tuple[int, ...]:
-    """The default resolution, and smaller ones with a figure on the device. Larger ones are never better known."""
+def resolutions(
+    backbone: Backbone, execution: Execution, known: Iterable[Configuration], measured: Iterable[Measured] = ()
+) -> tuple[int, ...]:
+    """The default resolution, smaller ones with a figure on the device, and those `measured` on the user's images.
+
+    Larger ones are never better known.
+    """
+    own = {m.resolution for m in measured} - {backbone.resolution}
     smaller = {
         c.resolution
         for c in known
         if (c.backbone, c.runtime, c.precision) == (backbone.name, execution.runtime, execution.precision)
         and c.resolution < backbone.resolution
     }
-    return (backbone.resolution, *sorted(smaller, reverse=True))
+    return (backbone.resolution, *sorted(smaller | own, reverse=True))
 
 
-def freeze_points(blocks: int) -> tuple[FreezePoint, ...]:
-    """The named depths on a backbone of so many blocks; of two that freeze the same blocks, the first."""
+def freeze_points(blocks: int, measured: Iterable[Measured] = ()) -> tuple[FreezePoint, ...]:
+    """The named depths on a backbone of so many blocks, and the `measured` ones; of two that freeze the same blocks,
+    the first.
+    """
     points: dict[int, FreezePoint] = {}
     for name in NAMED_DEPTHS:
         frozen = FreezeDepth.parse(name).frozen_blocks(blocks)
         points.setdefault(frozen, FreezePoint(name, frozen, blocks))
+    for m in measured:
+        points.setdefault(m.frozen_blocks, FreezePoint(m.freeze_name, m.frozen_blocks, blocks))
     return tuple(points.values())
 
 
@@ -252,7 +274,7 @@ def _draft(
     )
 
 
-def _accuracy(setup: Setup, draws: Draws, request: Request) -> Figure:
+def _accuracy(setup: Setup, draws: Draws, request: Request, study: Study | None) -> Figure:
     """Mean and 80 % interval of the drawn accuracies, with what they rest on."""
     backbone = catalog.backbone(setup.backbone)
     top1 = backbone.imagenet_top1
@@ -263,6 +285,8 @@ def _accuracy(setup: Setup, draws: Draws, request: Request) -> Figure:
             f"no published ImageNet top-1, the median of {backbone.family.value} ({setup.family_top1:.1f} %) stands in"
         )
     source = f"prior of published transfer studies for {request.domain or 'any'} images; {rests}"
+    if study:
+        source += f"; conditioned on {len(study.measured)} setups that were measured on your images"
     low, high = np.quantile(draws, (0.1, 0.9))
     return Figure(ACCURACY, float(draws.mean()), float(low), float(high), Provenance.ESTIMATED, source)
 

@@ -1,10 +1,12 @@
 """Which measurement would most reduce the chance of being wrong, each with a command that is ready to run."""
 
+import shlex
 from collections.abc import Sequence
 
 from selector.decision.answer import Candidate, NextMeasurement, Request, Statement, Values
 from selector.decision.candidates import Executions, held_figure
 from selector.decision.device import Configuration, DeviceEvidence
+from selector.decision.measured import Study
 from selector.decision.ranking import Ranking
 from selector.decision.training import TrainingTime
 from selector.evidence.record import Provenance
@@ -13,6 +15,7 @@ LOCAL = "local"
 ASKED_DOMAIN = "fine-grained"  # the command's example; the sentence says to name one's own
 SETTLED = 0.9  # a depth with such odds needs no further measurement
 CONTENDERS = 3
+IMAGES, BUDGET = "images/", "30m"  # the command's examples; a folder with a folder a class
 
 
 def next_measurements(
@@ -22,10 +25,11 @@ def next_measurements(
     evidence: DeviceEvidence,
     training: TrainingTime,
     command: str,
+    study: Study | None = None,
 ) -> tuple[NextMeasurement, ...]:
     """Most useful first: what moves accuracy by many points before what moves latency, before what only costs."""
     steps = (
-        *_depth(request, ranking, command),
+        *(_depth(request, ranking, command) if study is None else _longer(study)),
         *_latency(request, ranking, evidence),
         *_unknown_runtimes(considered, ranking, evidence),
         *_lossy(considered, ranking, evidence, command),
@@ -38,7 +42,7 @@ def next_measurements(
 
 
 def _depth(request: Request, ranking: Ranking, command: str) -> list[NextMeasurement]:
-    """The freeze depth: the domain costs nothing to say, a linear probe beside a full fine-tuning costs minutes."""
+    """The freeze depth: the domain costs nothing to say, a search on the images themselves settles it."""
     chosen = ranking.chosen
     steps = []
     if request.domain is None:
@@ -46,16 +50,25 @@ def _depth(request: Request, ranking: Ranking, command: str) -> list[NextMeasure
     if request.classes is None:
         steps.append(NextMeasurement(Statement("next.classes"), f"{command} --classes 10"))
     if max(ranking.depth_odds.values()) < SETTLED or request.domain is None:
-        values: Values = {"backbone": chosen.backbone}
-        # the smallest feasible backbone answers the question about the depth at the least cost
-        cheap = min((c for c in ranking.candidates if c.feasible), key=lambda c: c.macs)
-        values["cheap"] = cheap.backbone
-        steps.append(
-            NextMeasurement(
-                Statement("next.depth", values), f"selector profile {cheap.backbone} --freeze none,last-3,80%,head"
-            )
-        )
+        words = shlex.split(command)
+        at = words.index("--data-size")
+        words[at : at + 2] = ["--data", IMAGES, "--budget", BUDGET]
+        if "--classes" in words:  # the folders say it
+            at = words.index("--classes")
+            del words[at : at + 2]
+        values: Values = {"backbone": chosen.backbone, "budget": BUDGET}
+        steps.append(NextMeasurement(Statement("next.depth", values), shlex.join(words)))
     return steps
+
+
+def _longer(study: Study) -> list[NextMeasurement]:
+    """What a search on the images has left open: it saw as many trials as its budget held."""
+    words = shlex.split(study.command)
+    if "--budget" not in words:
+        return []
+    at = words.index("--budget")
+    words[at + 1] = f"{round(2 * study.budget_s)}s"
+    return [NextMeasurement(Statement("next.longer", {"trials": study.trials}), shlex.join(words))]
 
 
 def _latency(request: Request, ranking: Ranking, evidence: DeviceEvidence) -> list[NextMeasurement]:

@@ -1,6 +1,6 @@
 """Ranking under uncertainty: odds, regret, the zone of indifference, and the cheapest within it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -39,13 +39,23 @@ def cost(candidate: Candidate, training_macs: float = 0.0) -> tuple[float, ...]:
     return (latency, float(candidate.macs), candidate.artifact.value, training)
 
 
-def rank(candidates: Sequence[Candidate], draws: Draws, training_macs: Sequence[float]) -> Ranking | None:
+def rank(
+    candidates: Sequence[Candidate],
+    draws: Draws,
+    training_macs: Sequence[float],
+    *,
+    handed_over: Callable[[Candidate], bool] | None = None,
+) -> Ranking | None:
     """Rank `candidates` by their paired accuracy `draws`, [candidates, draws]; None where none is feasible.
 
     A candidate's probability of being best is the share of draws in which it is the most accurate feasible one; of
     equally accurate ones the cheapest counts. Its expected regret is how many points it falls short of the best of
     each draw, on average. It is tied with the most accurate where the mean difference is at most the zone and the
     80 % interval of the difference includes zero.
+
+    The chosen one is the cheapest of the tied; where a trained model was `handed_over`, the cheapest way to run it:
+    what was found out about one is worth more than what is expected of another. None also where no way to run it is
+    feasible.
     """
     costs = [cost(c, m) for c, m in zip(candidates, training_macs, strict=True)]
     feasible = sorted((i for i, c in enumerate(candidates) if c.feasible), key=lambda i: costs[i])
@@ -70,7 +80,13 @@ def rank(candidates: Sequence[Candidate], draws: Draws, training_macs: Sequence[
             expected_regret=float(regret[place]),
             tied=bool(tied[place]),
         )
-    chosen = next(i for place, i in enumerate(feasible) if tied[place])
+    if handed_over is None:
+        chosen = next(i for place, i in enumerate(feasible) if tied[place])
+    else:
+        ways = [i for i in feasible if handed_over(candidates[i])]
+        if not ways:
+            return None
+        chosen = ways[0]
     rest = sorted(
         (i for i in feasible if i != chosen), key=lambda i: (not placed[i].tied, -placed[i].accuracy.value, costs[i])
     )

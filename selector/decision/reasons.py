@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from selector.decision.answer import Candidate, Request, Statement, Values
 from selector.decision.candidates import Candidates, held_figure
 from selector.decision.device import Configuration, DeviceEvidence
+from selector.decision.measured import Study
 from selector.decision.ranking import Ranking
 from selector.decision.request import Hardware
 from selector.decision.training import TrainingTime
@@ -14,11 +15,12 @@ from selector.evidence.record import Provenance
 from selector.hardware.profiles import Kind
 
 
-def why(request: Request, hardware: Hardware, ranking: Ranking, evidence: DeviceEvidence) -> tuple[Statement, ...]:
+def why(
+    request: Request, hardware: Hardware, ranking: Ranking, evidence: DeviceEvidence, study: Study | None = None
+) -> tuple[Statement, ...]:
     """The reasons in order: what is expected, why this one of those that cannot be told apart, what the limits do."""
     return (
-        _expected(request, ranking.chosen),
-        _zone(ranking),
+        *((_expected(request, ranking.chosen), _zone(ranking)) if study is None else _tuned(study)),
         _odds(ranking),
         *_latency(request, hardware, ranking.chosen),
         *_in_batches(ranking.chosen, evidence),
@@ -32,11 +34,14 @@ def notes(
     ranking: Ranking,
     candidates: Candidates,
     training: TrainingTime,
+    study: Study | None = None,
 ) -> tuple[Statement, ...]:
     """What the answer rests on and what it cannot tell."""
     considered = candidates.executions
-    found = [_data_size(request, ranking)]
-    found += _domain(request)
+    if study is None:
+        found = [_data_size(request, ranking), *_domain(request)]
+    else:
+        found = [Statement("note.measured", {"n": len(study.measured)})]
     found += _classes(request)
     found += _where(hardware)
     if not request.limits:
@@ -75,6 +80,26 @@ def _expected(request: Request, chosen: Candidate) -> Statement:
         "data_size": request.data_size,
     }
     return Statement("why.expected", values)
+
+
+def _tuned(study: Study) -> tuple[Statement, Statement]:
+    winner = study.winner
+    figure = winner.accuracy
+    reached: Values = {
+        "backbone": winner.backbone,
+        "depth": winner.freeze_name,
+        "accuracy": figure.value,
+        "low": figure.low if figure.low is not None else figure.value,
+        "high": figure.high if figure.high is not None else figure.value,
+        "macro_f1": study.macro_f1,
+        "images": study.images,
+    }
+    return (
+        Statement("why.measured", reached),
+        Statement(
+            "why.searched", {"trials": study.trials, "setups": len(study.measured), "minutes": study.budget_s / 60}
+        ),
+    )
 
 
 def _zone(ranking: Ranking) -> Statement:

@@ -1,19 +1,27 @@
 """The JSON document of `recommend` (schema_version 1): design's keys, made from an `Answer` and nothing else."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selector import __version__
 from selector.decision.answer import Answer, Candidate, Limit, Violation
 from selector.evidence.record import Figure, FreezePoint
 from selector.reporting.words import say
 
+if TYPE_CHECKING:
+    from selector.tuning.info import TuneResult
+
 SCHEMA_VERSION = 1
 MB = 1_000_000
 
 
-def document(answer: Answer, language: str = "en", *, report: str | None = None) -> dict[str, Any]:
-    """The document of `answer`, sentences in `language`. `report` is the page's path, None where none was written."""
+def document(
+    answer: Answer, language: str = "en", *, report: str | None = None, study: "TuneResult | None" = None
+) -> dict[str, Any]:
+    """The document of `answer`, sentences in `language`. `report` is the page's path, None where none was written.
+
+    `study` is the search on the user's images that the answer rests on, None where there was none.
+    """
     chosen = answer.recommendation.candidate
     return {
         "schema_version": SCHEMA_VERSION,
@@ -61,12 +69,14 @@ def document(answer: Answer, language: str = "en", *, report: str | None = None)
         "notes": [say(note, language) for note in answer.notes],
         "command": answer.command,
         "report": report,
+        # design's document of `tune`
+        **({"tune": study.as_json()} if study is not None else {}),
     }
 
 
-def write(answer: Answer, language: str = "en", *, report: str | None = None) -> str:
+def write(answer: Answer, language: str = "en", *, report: str | None = None, study: "TuneResult | None" = None) -> str:
     """The document as JSON text, a line for each of its keys. Raises ValueError for numbers that JSON cannot hold."""
-    made = document(answer, language, report=report)
+    made = document(answer, language, report=report, study=study)
     lines = (f"{json.dumps(key)}: {_line(value)}" for key, value in made.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

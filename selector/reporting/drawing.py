@@ -40,11 +40,11 @@ def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
     """Points by family, filled where latency is measured or published; the front as a stepped line."""
     import plotly.graph_objects as go  # costs 0.3 s, and only a page needs it
 
-    figure = go.Figure(layout=_layout(go, height=540))
+    figure = go.Figure(layout=layout(go, height=540))
     front = chart.front
     figure.add_scatter(
-        x=[_short(p.latency.value) for p in front],
-        y=[_short(p.accuracy.value) for p in front],
+        x=[short(p.latency.value) for p in front],
+        y=[short(p.accuracy.value) for p in front],
         mode="lines",
         line={"color": "var(--ink-soft)", "width": 1.5, "shape": "hv", "dash": "dot"},
         name=text("chart_front", language),
@@ -71,8 +71,8 @@ def _add_points(
     """One trace of points; without a family each point takes its own family's symbol in grey."""
     colour = f"var(--family-{family})" if family else "var(--ink-faint)"
     figure.add_scatter(
-        x=[_short(p.latency.value) for p in points],
-        y=[_short(p.accuracy.value) for p in points],
+        x=[short(p.latency.value) for p in points],
+        y=[short(p.accuracy.value) for p in points],
         mode="markers",
         marker={
             "symbol": [SYMBOLS[p.family] + ("-open" if _estimated(p.latency) else "") for p in points],
@@ -99,8 +99,8 @@ def _add_recommended(figure: "go.Figure", chart: ParetoChart, language: str) -> 
         (chosen, "var(--accent)", ring),
     ):
         figure.add_scatter(
-            x=[_short(p.latency.value) for p in points],
-            y=[_short(p.accuracy.value) for p in points],
+            x=[short(p.latency.value) for p in points],
+            y=[short(p.accuracy.value) for p in points],
             error_x={**_error([p.latency for p in points]), "color": colour},
             error_y={**_error([p.accuracy for p in points]), "color": colour},
             mode="markers",
@@ -153,7 +153,7 @@ def _accuracy_range(chart: ParetoChart) -> list[float]:
     for p in chart.points:
         if p.recommended:
             shown += [v for v in (p.accuracy.low, p.accuracy.high) if v is not None]
-    return [_short(min(shown) - 1.5), _short(max(shown) + 1.5)] if shown else [0, 100]
+    return [short(min(shown) - 1.5), short(max(shown) + 1.5)] if shown else [0, 100]
 
 
 def _add_name(figure: "go.Figure", point: Point) -> None:
@@ -162,7 +162,7 @@ def _add_name(figure: "go.Figure", point: Point) -> None:
     name = f"{escape(point.backbone)} · {point.resolution}"
     figure.add_annotation(
         x=math.log10(point.latency.value),
-        y=_short(point.accuracy.value),
+        y=short(point.accuracy.value),
         text=f"<b>{name}</b>" if point.recommended else name,
         font={"size": 11, "color": "var(--ink)"},
         showarrow=False,
@@ -201,7 +201,7 @@ def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
     """One bar for each backbone, fastest on top; colour is the family, pattern the provenance."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(go, height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
+    figure = go.Figure(layout=layout(go, height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
     for family in Family:
         bars = [bar for bar in chart.bars if bar.family is family]
         if bars:
@@ -221,7 +221,7 @@ def _add_bars(figure: "go.Figure", bars: Sequence[Bar], family: Family, language
     figure.add_bar(
         orientation="h",
         y=[bar.backbone for bar in bars],
-        x=[_short(bar.latency.value) for bar in bars],
+        x=[short(bar.latency.value) for bar in bars],
         error_x={**_error([bar.latency for bar in bars]), "color": "var(--ink-soft)"},
         marker={
             "color": colour,
@@ -243,11 +243,11 @@ def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Fi
     """One row for each backbone, one symbol for each device."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(go, height=150 + 26 * len(chart.backbones)))
+    figure = go.Figure(layout=layout(go, height=150 + 26 * len(chart.backbones)))
     for i, device in enumerate(chart.devices):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
-            x=[_short(bar.latency.value) for bar in device.bars],
+            x=[short(bar.latency.value) for bar in device.bars],
             y=[bar.backbone for bar in device.bars],
             error_x={**_error([bar.latency for bar in device.bars]), "color": f"var(--series-{i % 6})"},
             mode="markers",
@@ -270,12 +270,12 @@ def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
     """Expected accuracy with its interval; hardware side by side within each number of images."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(go, height=420))
+    figure = go.Figure(layout=layout(go, height=420))
     for i, (hardware, expected) in enumerate(chart.hardware):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
             x=[f"{e.data_size:,}" for e in expected],
-            y=[_short(e.accuracy.value) for e in expected],
+            y=[short(e.accuracy.value) for e in expected],
             error_y={**_error([e.accuracy for e in expected]), "color": colour, "width": 4},
             mode="markers",
             marker={"symbol": SERIES_SYMBOLS[i % 6], "size": 12, "color": colour},
@@ -292,11 +292,12 @@ def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
     ends = [end for _, expected in chart.hardware for e in expected for end in (e.accuracy.low, e.accuracy.high) if end]
     values = [e.accuracy.value for _, expected in chart.hardware for e in expected]
     low, high = min([*ends, *values]) - 2, max([*ends, *values]) + 2
-    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=[_short(low), _short(high)])
+    figure.update_yaxes(title=text("chart_axis_accuracy", language), range=[short(low), short(high)])
     return figure
 
 
-def _layout(go: Any, *, height: int) -> dict[str, Any]:
+def layout(go: Any, *, height: float) -> dict[str, Any]:
+    """What all figures have in common; `go` is plotly.graph_objects, which only a page needs."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line-strong)",
@@ -329,14 +330,14 @@ def _error(figures: Sequence[Figure]) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [_short(f.high - f.value) if f.high is not None else 0 for f in figures],
-        "arrayminus": [_short(f.value - f.low) if f.low is not None else 0 for f in figures],
+        "array": [short(f.high - f.value) if f.high is not None else 0 for f in figures],
+        "arrayminus": [short(f.value - f.low) if f.low is not None else 0 for f in figures],
         "thickness": 1.1,
         "width": 0,
     }
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Five significant digits: more cannot be seen, and would fill the page's file."""
     return float(f"{value:.5g}")
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup, escape
@@ -32,6 +33,10 @@ from selector.reporting.view import (
 )
 from selector.reporting.words import LANGUAGES, catalog, has, say, text
 from selector.resources import shipped_folder
+
+if TYPE_CHECKING:
+    from selector.reporting.study import StudyView
+    from selector.tuning.info import TuneResult
 
 MAX_BYTES = 6_000_000  # what mail gateways and chats still take
 MAX_ROWS = 3000  # rows of all tables together; beyond, each table holds the best freeze depths only
@@ -82,12 +87,14 @@ def render_page(
     lang: str = "en",
     made_at: datetime | None = None,
     unanswered: Sequence[tuple[str, int]] = (),
+    study: "TuneResult | None" = None,
 ) -> str:
     """One HTML page about one answer, or about several beside each other.
 
     `made_at` (UTC) is printed in the footer; without it the page depends on the answers alone. `unanswered` names
-    hardware and numbers of images for which no candidate keeps the limits: the page says so. Raises InvalidInput
-    for no answers, for more than fit on a page, and for another language than en and zh.
+    hardware and numbers of images for which no candidate keeps the limits: the page says so. `study` is the
+    search on the user's images that the one answer rests on. Raises InvalidInput for no answers, for more than fit on
+    a page, and for another language than en and zh.
     """
     if lang not in LANGUAGES:
         raise InvalidInput(f"no language {lang!r}; the report speaks {' and '.join(LANGUAGES)} (--lang)")
@@ -107,6 +114,7 @@ def render_page(
         lang="zh-CN" if lang == "zh" else lang,
         unanswered=unanswered,
         views=views,
+        study=_study_view(study, lang) if study is not None else None,
         shared=Markup(shared.as_json()),
         warnings=tuple(dict.fromkeys(say(note, lang) for view in views for note in view.warnings)),
         comparison=_comparison(answers, lang) if len(answers) > 1 else None,
@@ -118,6 +126,12 @@ def render_page(
         version=__version__,
         made_at=made_at.strftime("%Y-%m-%d %H:%M") if made_at else None,
     )
+
+
+def _study_view(study: "TuneResult", lang: str) -> "StudyView":
+    from selector.reporting.study import study_view  # only a page about a search needs it
+
+    return study_view(study, lang)
 
 
 def _comparison(answers: Sequence[Answer], lang: str) -> Comparison:

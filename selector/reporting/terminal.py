@@ -17,12 +17,17 @@ SHOWN = 8
 MB = 1_000_000
 
 
-def print_answer(answer: Answer, language: str, console: Console, *, page: str | None) -> None:
-    """Write the answer for people to `console`; `page` is the path of the page, None where none was written."""
-    console.print(render(answer, language, page=page), soft_wrap=False)
+def print_answer(
+    answer: Answer, language: str, console: Console, *, page: str | None, model: str | None = None
+) -> None:
+    """Write the answer for people to `console`; `page` is the path of the page, None where none was written.
+
+    `model` is the folder of a model that was trained on the way.
+    """
+    console.print(render(answer, language, page=page, model=model), soft_wrap=False)
 
 
-def render(answer: Answer, language: str, *, page: str | None) -> RenderableType:
+def render(answer: Answer, language: str, *, page: str | None, model: str | None = None) -> RenderableType:
     """The answer as something that rich prints."""
     parts: list[RenderableType] = [Text(headline(answer, language), style="bold"), Text(expectation(answer, language))]
     parts += _section(text("terminal.why", language), (say(w, language) for w in answer.recommendation.why))
@@ -34,6 +39,8 @@ def render(answer: Answer, language: str, *, page: str | None) -> RenderableType
     for step in answer.next_measurements:
         parts.append(_item(say(step.what, language)))
         parts.append(Padding(Text(step.command, style="cyan"), (0, 0, 0, 4)))
+    if model is not None:
+        parts += ["", Text(text("terminal.model", language, path=model), style="bold")]
     if page is not None:
         parts += ["", Text(text("terminal.page", language, path=page), style="bold")]
     return Group(*parts)

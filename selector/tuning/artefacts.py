@@ -94,13 +94,20 @@ def _batches(paths: Sequence[str], preprocess: Preprocess, size: int = 16) -> It
 
 
 @torch.inference_mode()
-def torch_classes(model: nn.Module, paths: Sequence[str], preprocess: Preprocess) -> npt.NDArray[np.int64]:
-    """The class that torch gives to the plain view of each image; what the ONNX file is held against."""
+def torch_classes(
+    model: nn.Module, paths: Sequence[str], preprocess: Preprocess, *, until: float | None = None
+) -> npt.NDArray[np.int64]:
+    """The class that torch gives to the plain view of each image; what the ONNX file is held against.
+
+    Fewer than there are paths, one batch at least, where the time until `until` (monotonic seconds) ends before.
+    """
     model = model.eval().to(memory_format=torch.channels_last)
     said = []
     for batch in _batches(paths, preprocess, 32):
         images = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
         said.append(model(images).argmax(dim=1).numpy())
+        if until is not None and time.monotonic() >= until:
+            break
     return np.concatenate(said)
 
 

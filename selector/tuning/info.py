@@ -32,6 +32,7 @@ class TuneRequest:
     data: Path
     budget_s: float
     backbones: tuple[str, ...]
+    spent_s: float = 0.0  # of the budget, before the search began: imports, a shortlist
     freezes: tuple[str, ...] = DEFAULT_FREEZES
     resolutions: tuple[int, ...] = ()  # empty: the pretraining's, and a third more where the budget is long
     weights: Path | None = None

@@ -8,15 +8,16 @@ from .conftest import BACKBONE
 
 
 def test_three_retrainings_are_kept_back_as_far_as_their_share_goes() -> None:
-    assert Reserve(20.0, 10.0, 50.0).total_s(1200.0) == 20 + 10 + 3 * 50
-    assert Reserve(20.0, 10.0, 50.0).total_s(300.0) == 20 + 10 + 2 * 50
-    assert Reserve(20.0, 10.0, 500.0).total_s(300.0) == 20 + 10 + RETRAINING_SHARE * 300
-    assert Reserve(20.0, 10.0, 0.0).total_s(300.0) == 30
+    assert Reserve(20.0, 6.0, 4.0, 50.0).total_s(1200.0) == 20 + 10 + 3 * 50
+    assert Reserve(20.0, 6.0, 4.0, 50.0).total_s(300.0) == 20 + 10 + 2 * 50
+    assert Reserve(20.0, 6.0, 4.0, 500.0).total_s(300.0) == 20 + 10 + RETRAINING_SHARE * 300
+    assert Reserve(20.0, 6.0, 4.0, 0.0).total_s(300.0) == 30
 
 
-def test_the_int8_model_gives_way_in_a_short_budget() -> None:
-    assert Reserve(20.0, 10.0, 0.0).after_training_s(60.0) == 20
-    assert Reserve(20.0, 10.0, 0.0).after_training_s(120.0) == 30
+def test_the_int8_model_and_then_parity_give_way_in_a_short_budget() -> None:
+    assert Reserve(20.0, 6.0, 10.0, 0.0).after_training_s(50.0) == 20
+    assert Reserve(20.0, 6.0, 10.0, 0.0).after_training_s(60.0) == 26
+    assert Reserve(20.0, 6.0, 10.0, 0.0).after_training_s(120.0) == 36
 
 
 def test_finishing_grows_with_test_images_and_views() -> None:

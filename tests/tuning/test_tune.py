@@ -54,7 +54,11 @@ def test_a_search_ends_within_its_budget_with_a_whole_model(cells: Path, weights
     }
     test = [s for s in json.loads((result.folder / "data.json").read_text())["samples"] if s["split"] == "test"]
     assert result.winner.result["test"]["images"] == len(test)
-    assert result.winner.result["onnx_agreement"] == {"agree": len(test), "images": len(test)}
+    assert result.winner.result["onnx_agreement"] == {
+        "agree": len(test),
+        "images": len(test),
+        "test_images": len(test),
+    }
     assert "test" in result.winner.result["int8"] or "left_out" in result.winner.result["int8"]
     assert {p.phase for p in heard} == {"data", "screening", "search", "winner"}
     document = json.loads(json.dumps(result.as_json()))

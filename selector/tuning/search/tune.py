@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +65,7 @@ class _Story:
     screen_s: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def tell_it(self) -> TuneResult:
-        self.budget = Budget(self.request.budget_s)
+        self.budget = Budget(self.request.budget_s, time.monotonic() - self.request.spent_s)
         _check(self.request)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         cores = len(os.sched_getaffinity(0))
@@ -254,14 +255,14 @@ class _Story:
         best = best_trial(opened.study)
         recipe = space.recipe(best.params, 0) if best else Recipe(space.backbones[0], resolution=space.resolutions[0])
         views = recipe.augment().views if recipe.augmentation in ("flip", "dihedral") else 1
-        finishing_s, int8_s = finishing_seconds(
+        finishing_s, parity_s, int8_s = finishing_seconds(
             image_s=pace.image_seconds(recipe.backbone, recipe.resolution),
             test_images=tested,
             views=views,
             calibration_images=min(CALIBRATION_IMAGES, pace.train_images),
             start_s=pace.start_seconds,
         )
-        return Reserve(finishing_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
+        return Reserve(finishing_s, parity_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
 
     # -- limits ----------------------------------------------------------------------------------------------------
 
