@@ -4,24 +4,23 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from selector.cli.options import Json, Output, Quiet, Store
-from selector.errors import InvalidInput, NotComparable
+from selector.cli.profile_grid import read_grid
+from selector.cli.profile_progress import Progress
+from selector.errors import NotComparable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from selector.evidence.record import Record
-    from selector.hardware.machine import Machine, State
-    from selector.profiling.jobs import Job
-    from selector.profiling.plan import Grid
+    from selector.hardware.machine import State
     from selector.profiling.session import Session
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
-T = TypeVar("T")
 BUSY = 0.5  # load average per usable core above which figures are likely to be unstable
 
 
@@ -58,6 +57,20 @@ def profile(
             "the others. Without it: synthetic ones.",
         ),
     ] = None,
+    throughput: Annotated[
+        bool,
+        typer.Option(
+            "--throughput", help="Time per image in batches too, at sizes that double until nothing is gained."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a broken run: what the store holds from the last 24 hours, of the same machine, software, "
+            "weights and images, is not measured again.",
+        ),
+    ] = False,
     output: Output = None,
     store: Store = None,
     as_json: Json = False,
@@ -76,7 +89,19 @@ def profile(
     from selector.profiling.session import Session
 
     machine = detect()
-    grid = _grid(backbones, all_backbones, family, runtime, precision, freeze, batch_size, resolution, threads, machine)
+    grid = read_grid(
+        backbones,
+        all_backbones,
+        family,
+        runtime,
+        precision,
+        freeze,
+        batch_size,
+        resolution,
+        threads,
+        throughput,
+        machine,
+    )
     jobs = plan(grid, machine)
     material = Material(weights, images)
     material.check(grid.backbones)
@@ -94,6 +119,10 @@ def profile(
             write(session, before, False)
 
         session = Session(machine, keep, progress, material=material)
+        if resume:
+            session.resume(jobs, opened.records(hardware="local", fingerprint=session.fingerprint))
+            if not quiet:
+                _tell_resumed(console, session)
         try:
             session.run(jobs)
         except KeyboardInterrupt:
@@ -102,124 +131,6 @@ def profile(
             progress.close()
         write(session, before, True)
     _report(session, console, as_json=as_json or output == Path("-"), quiet=quiet)
-
-
-class Progress:
-    """A bar on stderr. It draws only when it is told something, so that no thread of it runs during a measurement."""
-
-    def __init__(self, console: "Console", *, shown: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            disable=not shown,
-        )
-        self._task = self._bar.add_task("starting", total=None)
-        self._done = 0
-        self._underway: dict[Job, float] = {}
-
-    def __enter__(self) -> "Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
-
-    def planned(self, steps: int) -> None:
-        """So many steps will be taken in all."""
-        self._bar.update(self._task, total=steps, refresh=True)
-
-    def at(self, job: "Job", doing: str, progress: float) -> None:
-        """`job` is being worked on."""
-        self._underway[job] = progress
-        self._draw(f"{job.backbone}: {doing}")
-
-    def done(self, steps: int) -> None:
-        """So many more steps are done."""
-        self._done += steps
-        self._draw(None)
-
-    def _draw(self, description: str | None) -> None:
-        completed = self._done + sum(self._underway.values())
-        self._bar.update(self._task, completed=completed, refresh=True)
-        if description is not None:
-            self._bar.update(self._task, description=description, refresh=True)
-
-
-def _grid(
-    backbones: list[str] | None,
-    all_backbones: bool,
-    family: str | None,
-    runtime: list[str] | None,
-    precision: str,
-    freeze: str | None,
-    batch_size: int,
-    resolution: str | None,
-    threads: str | None,
-    machine: "Machine",
-) -> "Grid":
-    """The grid that was asked for. Raises InvalidInput with all that is wrong, the grid's own faults included."""
-    from selector.backbones import catalog
-    from selector.backbones.depth import FreezeDepth
-    from selector.profiling.plan import Grid, faults
-
-    found: list[str] = []
-    families = _each(family, catalog.Family, "--family", "resnet, vgg, efficientnet, mobilenet", found)
-    sizes = _each(resolution, int, "--resolution", "whole numbers, such as 224 or 192,224", found)
-    counts = _each(threads, int, "--threads", "whole numbers, such as 1 or 1,2", found)
-    depths: list[FreezeDepth] = []
-    for text in _split(freeze):
-        try:
-            depths.append(FreezeDepth.parse(text))
-        except InvalidInput as fault:
-            found.append(f"--freeze: {fault}")
-    if families and not all_backbones and backbones:
-        found.append("--family chooses among --all; name backbones or a family, not both")
-    names = list(backbones or ())
-    chosen: list[catalog.Family | None] = [*families] or [None]
-    if all_backbones or (families and not names):
-        names += [b.name for f in chosen for b in catalog.backbones(f) if b.name not in names]
-    grid = Grid(
-        backbones=tuple(dict.fromkeys(names)),
-        runtimes=tuple(dict.fromkeys(name for text in runtime or () for name in _split(text))),
-        precisions=_split(precision),
-        resolutions=tuple(sizes) or (None,),
-        threads=tuple(counts) or (None,),
-        freezes=tuple(depths),
-        training_batch=batch_size,
-    )
-    found += faults(grid, machine)
-    if found:
-        raise InvalidInput(found)
-    return grid
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _each(text: str | None, read: Callable[[str], T], option: str, allowed: str, faults: list[str]) -> list[T]:
-    """The parts of `text` as `read` takes them; what it refuses is added to `faults`."""
-    values: list[T] = []
-    for part in _split(text):
-        try:
-            values.append(read(part))
-        except ValueError:
-            faults.append(f"{option}: {part!r} is not allowed; it takes {allowed}")
-    return values
 
 
 def _writer(stack: ExitStack, output: Path | None, as_json: bool) -> Callable[["Session", "State", bool], None]:
@@ -252,6 +163,8 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         "environment": session.environment,
         "state": {"before": before.as_json(), "after": read_state().as_json()},
         "timed_s": session.timed_s,
+        # records of a broken run that --resume took over: they are among `records`
+        "resumed": {"measurements": session.kept.parts, "records": len(session.kept.records)},
     }
 
 
@@ -261,9 +174,26 @@ def _warn_if_busy(console: "Console", state: "State", threads: int) -> None:
         console.print(f"this machine is busy (load {load} on {threads} cores): figures may be unstable", style="yellow")
 
 
+def _tell_resumed(console: "Console", session: "Session") -> None:
+    kept = session.kept
+    parts = [
+        f"{len(found)} of {what}"
+        for found, what in (
+            (kept.cold, "load and memory"),
+            (kept.steady, "latency"),
+            (kept.rates, "throughput"),
+            (kept.trained, "training steps"),
+        )
+        if found
+    ]
+    told = f"not measured again: {', '.join(parts)}" if parts else "the store holds nothing of this run to go on from"
+    console.print(f"resuming; {told}", highlight=False)
+
+
 def _interrupted(progress: Progress, console: "Console", session: "Session") -> int:
     progress.close()
-    console.print(f"interrupted; {len(session.records)} finished figures are in the store")
+    told = f"interrupted; {len(session.records)} finished figures are in the store"
+    console.print(f"{told}; the same command with --resume goes on from there", highlight=False)
     return INTERRUPTED
 
 

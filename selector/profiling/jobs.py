@@ -42,13 +42,30 @@ class TrainingJob:
         return FreezeDepth(self.freeze.name)
 
 
-Job = InferenceJob | TrainingJob
+@dataclass(frozen=True, slots=True)
+class ThroughputJob:
+    """Time an image of one backbone on one runtime, at batch sizes that double until nothing is gained."""
+
+    backbone: str
+    runtime: str
+    precision: str
+    resolution: int
+    threads: int
+
+    def __str__(self) -> str:
+        what = f"{self.backbone} · {self.runtime} {self.precision}"
+        return f"{what} · throughput · {self.resolution} px · {self.threads} threads"
+
+
+ModelJob = InferenceJob | ThroughputJob
+"""What loads a model's file in a runtime."""
+
+Job = ModelJob | TrainingJob
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
     """A job as a worker reads it."""
-    kind = "training" if isinstance(job, TrainingJob) else "inference"
-    return {"kind": kind, **asdict(job)}
+    return {"kind": _KINDS[type(job)], **asdict(job)}
 
 
 def job_from_json(data: dict[str, Any]) -> Job:
@@ -56,7 +73,10 @@ def job_from_json(data: dict[str, Any]) -> Job:
     rest = {k: v for k, v in data.items() if k != "kind"}
     if data["kind"] == "training":
         return TrainingJob(**{**rest, "freeze": FreezePoint(**rest["freeze"])})
-    return InferenceJob(**rest)
+    return ThroughputJob(**rest) if data["kind"] == "throughput" else InferenceJob(**rest)
+
+
+_KINDS = {InferenceJob: "inference", ThroughputJob: "throughput", TrainingJob: "training"}
 
 
 @dataclass(frozen=True, slots=True)

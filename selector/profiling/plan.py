@@ -9,7 +9,7 @@ from selector.errors import InvalidInput, unknown_name
 from selector.evidence.record import FreezePoint
 from selector.hardware.machine import Machine
 from selector.profiling import runtimes
-from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 
 TRAINING_BATCH = 8
 
@@ -25,6 +25,7 @@ class Grid:
     threads: tuple[int | None, ...] = (None,)  # None: as many as can run at once
     freezes: tuple[FreezeDepth, ...] = ()
     training_batch: int = TRAINING_BATCH
+    throughput: bool = False  # the time an image takes in batches, too
 
 
 def plan(grid: Grid, machine: Machine) -> list[Job]:
@@ -41,6 +42,8 @@ def plan(grid: Grid, machine: Machine) -> list[Job]:
             for backbone, precision, resolution in _points(grid):
                 if precision in offers[name]:
                     jobs.append(InferenceJob(backbone, name, precision, resolution, threads))
+                    if grid.throughput:
+                        jobs.append(ThroughputJob(backbone, name, precision, resolution, threads))
         for backbone, precision, resolution in _points(grid):
             total = len(catalog.backbone(backbone).blocks)
             for depth in grid.freezes:

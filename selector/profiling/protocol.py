@@ -56,6 +56,15 @@ TRAINING = Settings(
     deadline_s=15.0,
 )
 
+THROUGHPUT = Settings(
+    window_s=0.2,
+    min_window=1,
+    warmup_cap_s=5.0,
+    target=0.03,
+    tail_budget_s=0.0,
+    deadline_s=10.0,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selector.evidence.record import Conditions, Provenance, Record
-from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
 from selector.profiling.models import WEIGHTS_NOTE
 from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
@@ -36,7 +36,15 @@ class TrainingResult:
     memory_rss_peak_bytes: int  # of the whole process: libraries, model, gradients, optimiser, activations
 
 
-Result = ColdResult | TrainingResult | Measurement
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The time of one batch at one size."""
+
+    batch_size: int
+    measurement: Measurement
+
+
+Result = ColdResult | TrainingResult | Measurement | Rate
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -61,6 +69,8 @@ class Scribe:
         if isinstance(result, TrainingResult):
             assert isinstance(job, TrainingJob)
             return self._training(job, version, result)
+        if isinstance(result, Rate):
+            return [self._rate(job, version, result)]
         assert isinstance(job, InferenceJob)
         return (
             self._cold(job, version, result) if isinstance(result, ColdResult) else self._steady(job, version, result)
@@ -92,9 +102,7 @@ class Scribe:
     def _agreement(self, job: InferenceJob, version: str, cold: ColdResult) -> list[Record]:
         if cold.agreement_top1 is None or cold.cosine_logits is None:
             return []
-        images = self.material.agreement()
-        calibrated = f", calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
-        note = f"compared with torch-eager fp32 on {images}{calibrated}"
+        images, note = self.material.agreement(), self.agreement_note(job)
         return [
             self._record(job, version, "agreement_top1", cold.agreement_top1, note, n=images.count),
             self._record(job, version, "cosine_logits", cold.cosine_logits, note, n=images.count),
@@ -139,25 +147,59 @@ class Scribe:
             self._record(job, version, "params_trainable", result.params_trainable, "counted on the frozen model"),
         ]
 
-    def _record(self, job: Job, version: str, metric: str, value: float, note: str, **rest: Any) -> Record:
-        parts = [note]
-        if isinstance(job, InferenceJob):
-            parts += [runtime(job.runtime).settings(job.precision), self.material.weights_note(job.backbone)]
-        else:
-            parts.append(WEIGHTS_NOTE)  # training is always of random weights
+    def _rate(self, job: Job, version: str, rate: Rate) -> Record:
+        figure, size = rate.measurement, rate.batch_size
+        return self._record(
+            job,
+            version,
+            "ms_per_sample",
+            figure.p50 / size,
+            f"{_windows(figure)}, batches one after another, each waited for; 95 % interval of the median",
+            batch_size=size,
+            low=figure.low / size,
+            high=figure.high / size,
+            n=figure.n,
+            stable=figure.stable,
+        )
+
+    def agreement_note(self, job: InferenceJob) -> str:
+        """What a lossy precision's agreement with fp32 was measured on, as sources tell it."""
+        calibrated = f", calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
+        return f"compared with torch-eager fp32 on {self.material.agreement()}{calibrated}"
+
+    def ending(self, job: Job) -> str:
+        """How the source of each of the job's figures ends: what was pinned, and which weights."""
+        if isinstance(job, TrainingJob):
+            return WEIGHTS_NOTE  # training is always of random weights
+        pinned = runtime(job.runtime).settings(job.precision)
+        weights = self.material.weights_note(job.backbone)
+        return f"{pinned}; {weights}" if pinned else weights
+
+    def _record(
+        self,
+        job: Job,
+        version: str,
+        metric: str,
+        value: float,
+        note: str,
+        *,
+        batch_size: int | None = None,
+        **rest: Any,
+    ) -> Record:
         return Record.of(
             metric,
             value,
-            _conditions(job, version),
+            conditions(job, version, batch_size=batch_size),
             provenance=Provenance.MEASURED,
-            source=f"selector profile, protocol {PROTOCOL_VERSION}: {'; '.join(part for part in parts if part)}",
+            source=f"selector profile, protocol {PROTOCOL_VERSION}: {note}; {self.ending(job)}",
             fingerprint=self.fingerprint,
             protocol=PROTOCOL_VERSION,
             **rest,
         )
 
 
-def _conditions(job: Job, version: str) -> Conditions:
+def conditions(job: Job, version: str, *, batch_size: int | None = None) -> Conditions:
+    """What a job's figures are about. `batch_size` is that of a throughput job, which has none of its own."""
     return Conditions(
         backbone=job.backbone,
         hardware=HARDWARE,
@@ -165,7 +207,7 @@ def _conditions(job: Job, version: str) -> Conditions:
         runtime_version=version,
         precision=job.precision,
         resolution=job.resolution,
-        batch_size=job.batch_size,
+        batch_size=batch_size if isinstance(job, ThroughputJob) else job.batch_size,
         threads=job.threads,
         freeze=job.freeze if isinstance(job, TrainingJob) else None,
     )

@@ -17,11 +17,13 @@ from selector.hardware.machine import Machine
 from selector.profiling import runtimes
 from selector.profiling.agreement import LOSSY
 from selector.profiling.files import model_recipe, reference_recipe
-from selector.profiling.jobs import Failure, InferenceJob, Job, TrainingJob, job_to_json
+from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.material import Material
-from selector.profiling.protocol import INFERENCE, TRAINING, Measurement, Settings
-from selector.profiling.results import ColdResult, Result, Scribe, training_from_json
+from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
+from selector.profiling.results import ColdResult, Rate, Result, Scribe, training_from_json
+from selector.profiling.resume import Kept, find_kept
 from selector.profiling.runtimes.export import Recipe
+from selector.profiling.throughput import next_batch
 from selector.profiling.workers import WorkerEnded, run_worker
 
 PATIENCE_S = 300.0
@@ -33,11 +35,14 @@ SET_SIZE = 12
 SET_MEMORY = 0.3
 """Largest share of the available memory that the files of one set may add up to."""
 
+OVER = ("measured", "saturated", "failed")
+"""Events after which nothing more comes of a job."""
+
 Sink = Callable[[Sequence[Record]], None]
 """Takes finished records, which are already among the session's; when it returns they are safe."""
 
 
-J = TypeVar("J", InferenceJob, TrainingJob)
+J = TypeVar("J", InferenceJob, ThroughputJob, TrainingJob, ModelJob)
 
 
 class Listener(Protocol):
@@ -59,6 +64,7 @@ class Thoroughness:
 
     inference: Settings = INFERENCE
     training: Settings = TRAINING
+    throughput: Settings = THROUGHPUT
     patience_s: float = PATIENCE_S
 
 
@@ -71,6 +77,7 @@ class Session:
     listener: Listener
     thoroughness: Thoroughness = field(default_factory=Thoroughness)
     material: Material = field(default_factory=Material)
+    kept: Kept = field(default_factory=Kept)  # what a broken run has left
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     timed_s: float = 0.0  # seconds inside timed inference and training steps
@@ -81,46 +88,69 @@ class Session:
         self.environment = environment(self.machine)
         self.fingerprint = fingerprint(self.environment)
 
+    @property
+    def _scribe(self) -> Scribe:
+        return Scribe(self.fingerprint, self.material)
+
+    def resume(self, jobs: Sequence[Job], stored: Sequence[Record]) -> Kept:
+        """Take over what `stored` holds of `jobs`, so that `run` does not measure it again, and return it."""
+        self.kept = find_kept(jobs, stored, self._scribe)
+        self.records += self.kept.records
+        return self.kept
+
     def run(self, jobs: Sequence[Job]) -> None:
         """Measure all jobs. Failures are recorded, not raised; whatever the sink raises is raised.
 
         On KeyboardInterrupt the worker is ended and what was finished stays.
         """
-        inference = [job for job in jobs if isinstance(job, InferenceJob)]
-        training = [job for job in jobs if isinstance(job, TrainingJob)]
-        # one for a training configuration
-        self.listener.planned(sum(map(_steps, inference)) + len(training))
-        ready = self._export(inference)
-        for inference_lane in _lanes(ready):
+        kept = self.kept
+        models: list[ModelJob] = [
+            job
+            for job in jobs
+            if (isinstance(job, InferenceJob) and not (job in kept.cold and job in kept.steady))
+            or (isinstance(job, ThroughputJob) and next_batch(kept.rates_of(job)) is not None)
+        ]
+        training = [job for job in jobs if isinstance(job, TrainingJob) and job not in kept.trained]
+        # a model's file, then what is measured with it; one for a training configuration
+        self.listener.planned(sum(1 + self._steps(job) for job in models) + len(training))
+        ready = self._export(models)
+        for inference_lane in _lanes([job for job in ready if isinstance(job, InferenceJob)]):
             self._measure(inference_lane)
+        for throughput_lane in _lanes([job for job in ready if isinstance(job, ThroughputJob)]):
+            self._saturate(throughput_lane)
         for training_lane in _lanes(training):
             self._train(training_lane)
 
-    def _export(self, jobs: Sequence[InferenceJob]) -> list[InferenceJob]:
+    def _steps(self, job: ModelJob) -> int:
+        """Steps of a job once its model's file is there: a lossy one's reference, the first moments, the turns."""
+        if isinstance(job, ThroughputJob):
+            return 1
+        cold = job not in self.kept.cold
+        return cold + (job.precision in LOSSY and cold) + (job not in self.kept.steady)
+
+    def _export(self, jobs: Sequence[ModelJob]) -> list[ModelJob]:
         """Make the files that the jobs need, models first; the jobs whose files are there."""
-        with_model = self._make(jobs, {job: model_recipe(job, self.material) for job in jobs}, failing=_steps)
-        references = {job: r for job in with_model if (r := reference_recipe(job, self.material))}
-        with_reference = self._make(list(references), references, failing=lambda job: 3)
+        with_model = self._make(jobs, {job: model_recipe(job, self.material) for job in jobs})
+        references = {
+            job: r for job in with_model if job not in self.kept.cold and (r := reference_recipe(job, self.material))
+        }
+        with_reference = self._make(list(references), references, reference=True)
         return [job for job in with_model if job not in references or job in with_reference]
 
     def _make(
-        self,
-        jobs: Sequence[InferenceJob],
-        wanted: Mapping[InferenceJob, Recipe],
-        *,
-        failing: Callable[[InferenceJob], int],
-    ) -> list[InferenceJob]:
-        """Make a file for each job; the jobs whose file is there. `failing`: steps not taken by a job without one."""
-        users: dict[Recipe, list[InferenceJob]] = {}
+        self, jobs: Sequence[ModelJob], wanted: Mapping[ModelJob, Recipe], *, reference: bool = False
+    ) -> list[ModelJob]:
+        """Make a file for each job; the jobs whose file is there."""
+        users: dict[Recipe, list[ModelJob]] = {}
         for job in jobs:
             users.setdefault(wanted[job], []).append(job)
         missing = [r for r in users if not r.path.exists()]
         self.listener.done(sum(len(users[r]) for r in users if r not in missing))
-        failed: set[InferenceJob] = set()
+        failed: set[ModelJob] = set()
         representatives = {users[r][0]: r for r in missing}
         task = {"kind": "export", "threads": self.machine.threads}
 
-        def spell(job: InferenceJob) -> dict[str, Any]:
+        def spell(job: ModelJob) -> dict[str, Any]:
             return {"recipe": asdict(representatives[job])}
 
         for job, event in self._events(task, list(representatives), spell, "making its model file"):
@@ -130,49 +160,64 @@ class Session:
             elif event["event"] == "failed":
                 failed.update(same)
                 self.failures += [Failure(other, event["outcome"], event["detail"]) for other in same if other != job]
-                self.listener.done(sum(map(failing, same)))
+                # the file and all that would have come after it
+                self.listener.done(sum(self._steps(other) + (not reference) for other in same))
         return [job for job in jobs if job not in failed]
 
     def _measure(self, lane: Sequence[InferenceJob]) -> None:
         """Measure the jobs of one runtime and thread count."""
-        name = lane[0].runtime
-        runtime = runtimes.runtime(name)
-        scribe = Scribe(self.fingerprint, self.material)
-        cold_done: set[InferenceJob] = set()
+        version = runtimes.runtime(lane[0].runtime).version()
+        cold_done = {job for job in lane if job in self.kept.cold}
 
         def spell(job: InferenceJob) -> dict[str, Any]:
-            file = asdict(model_recipe(job, self.material).model_file(job.resolution))
             reference = reference_recipe(job, self.material)
             return {
-                "job": job_to_json(job),
-                "file": {**file, "path": str(file["path"])},
+                **self._spell(job),
                 "reference": reference and {"logits": str(reference.path), "images": reference.images_folder},
                 "cold": job not in cold_done,
+                "steady": job not in self.kept.steady,
             }
 
-        task = {
-            "kind": "inference",
-            "threads": lane[0].threads,
-            "runtime": runtimes.RUNTIMES[name],
-            "settings": asdict(self.thoroughness.inference),
-        }
+        task = _task("inference", lane[0], self.thoroughness.inference)
         for part in _sets(lane, self.material):
             for job, event in self._events(task, part, spell, "timing"):
                 if event["event"] == "cold":
                     cold_done.add(job)
-                    self._keep(scribe, job, runtime.version(), ColdResult(**event["result"]))
+                    self._keep(job, version, ColdResult(**event["result"]))
                     self.listener.done(1)
                 elif event["event"] == "measured":
                     self.timed_s += event["timed_s"]
-                    self._keep(scribe, job, runtime.version(), Measurement(**event["result"]))
+                    self._keep(job, version, Measurement(**event["result"]))
                     self.listener.done(1)
                 elif event["event"] == "failed":
-                    self.listener.done(1 if job in cold_done else 2)
+                    self.listener.done((job not in cold_done) + (job not in self.kept.steady))
+
+    def _saturate(self, lane: Sequence[ThroughputJob]) -> None:
+        """Measure the throughput of one runtime at one thread count."""
+        version = runtimes.runtime(lane[0].runtime).version()
+        known = {job: self.kept.rates_of(job) for job in lane}
+
+        def spell(job: ThroughputJob) -> dict[str, Any]:
+            return {**self._spell(job), "known": known[job]}
+
+        task = _task("throughput", lane[0], self.thoroughness.throughput)
+        for job, event in self._events(task, lane, spell, "throughput"):
+            if event["event"] == "rate":
+                rate = Rate(event["result"]["batch_size"], Measurement(**event["result"]["measurement"]))
+                known[job][rate.batch_size] = rate.measurement.p50 / rate.batch_size
+                self.timed_s += event["timed_s"]
+                self._keep(job, version, rate)
+            elif event["event"] in ("saturated", "failed"):
+                self.listener.done(1)
+
+    def _spell(self, job: ModelJob) -> dict[str, Any]:
+        """A job and its model's file, as a worker reads them."""
+        file = asdict(model_recipe(job, self.material).model_file(job.resolution))
+        return {"job": job_to_json(job), "file": {**file, "path": str(file["path"])}}
 
     def _train(self, lane: Sequence[TrainingJob]) -> None:
         """Measure training steps for one thread count."""
         version = runtimes.runtime("torch-eager").version()
-        scribe = Scribe(self.fingerprint, self.material)
         task = {
             "kind": "training",
             "threads": lane[0].threads,
@@ -186,12 +231,12 @@ class Session:
             if event["event"] == "trained":
                 result = training_from_json(event["result"])
                 self.timed_s += event["result"]["timed_s"]
-                self._keep(scribe, job, version, result)
+                self._keep(job, version, result)
             if event["event"] in ("trained", "failed"):
                 self.listener.done(1)
 
-    def _keep(self, scribe: Scribe, job: Job, version: str, result: Result) -> None:
-        records = scribe.records(job, version, result)
+    def _keep(self, job: Job, version: str, result: Result) -> None:
+        records = self._scribe.records(job, version, result)
         self.records += records
         self.sink(records)
 
@@ -200,7 +245,7 @@ class Session:
     ) -> Iterator[tuple[J, dict[str, Any]]]:
         """Let workers do `task` for all jobs, and yield what each reports with its job.
 
-        A job is over with its last event ("exported", "measured", "trained" or "failed"). When a worker dies, the job
+        A job is over with its last event: one of OVER, or one that says so. When a worker dies, the job
         that it was at has failed with what became of the worker, and a new worker goes on with those not over.
         """
         pending = dict(enumerate(jobs))
@@ -215,7 +260,7 @@ class Session:
                     self.listener.at(job, doing, event.get("progress", 0.0))
                     if event["event"] == "failed":
                         self.failures.append(Failure(job, event["outcome"], event["detail"]))
-                    if event["event"] in ("exported", "measured", "trained", "failed"):
+                    if event["event"] in OVER or event.get("last"):
                         del pending[current]
                         current = None
                     yield job, event
@@ -230,16 +275,17 @@ class Session:
                     yield job, {"event": "failed", "id": id_, "outcome": ended.outcome, "detail": ended.detail}
 
 
-def _steps(job: InferenceJob) -> int:
-    """Steps of a job: its file, the reference of a lossy one, the first moments, the turns."""
-    return 4 if job.precision in LOSSY else 3
+def _task(kind: str, job: ModelJob, settings: Settings) -> dict[str, Any]:
+    """What a worker does for all jobs of a lane."""
+    where = runtimes.RUNTIMES[job.runtime]
+    return {"kind": kind, "threads": job.threads, "runtime": where, "settings": asdict(settings)}
 
 
 def _lanes(jobs: Sequence[J]) -> list[list[J]]:
     """The jobs that one process can measure: of one runtime and one thread count."""
     lanes: dict[tuple[str, int], list[J]] = {}
     for job in jobs:
-        name = job.runtime if isinstance(job, InferenceJob) else "training"
+        name = "training" if isinstance(job, TrainingJob) else job.runtime
         lanes.setdefault((name, job.threads), []).append(job)
     return list(lanes.values())
 

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from selector.evidence.record import Conditions, Figure, Record
+from selector.profiling.throughput import saturation
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+RATE = "ms_per_sample"
 INFERENCE_COLUMNS = (
     ("latency_ms_p50", "p50"),
     ("latency_ms_p90", "p90 ≤"),
@@ -26,15 +28,18 @@ TRAINING_COLUMNS = (
 
 
 def tables(records: Sequence[Record]) -> "Iterator[Table]":
-    """A table for each runtime, precision and thread count, and one for training at each thread count."""
+    """A table for each runtime, precision and thread count, one for training, and one for throughput."""
     groups: dict[str, list[Record]] = {}
     for record in records:
+        if record.figure.metric.name == RATE:
+            continue
         at = record.conditions
         what = f"{at.runtime} {at.precision}" if at.freeze is None else "Training"
         groups.setdefault(f"{what}, batch {at.batch_size}, threads {at.threads}, times in ms", []).append(record)
     for title, group in groups.items():
         training = group[0].conditions.freeze is not None
         yield _table(group, TRAINING_COLUMNS if training else INFERENCE_COLUMNS, title)
+    yield from _throughput([record for record in records if record.figure.metric.name == RATE])
 
 
 def _table(records: Sequence[Record], columns: Sequence[tuple[str, str]], title: str) -> "Table":
@@ -62,6 +67,30 @@ def _table(records: Sequence[Record], columns: Sequence[tuple[str, str]], title:
         cells = (_cell(figures.get(metric)) for metric, _ in columns)
         table.add_row(at.backbone, *frozen, str(at.resolution), *cells)
     return table
+
+
+def _throughput(records: Sequence[Record]) -> "Iterator[Table]":
+    """Images a second at each batch size; a mark at the size beyond which little is gained."""
+    from rich import box
+    from rich.table import Table
+
+    groups: dict[str, dict[tuple[str, int | None], dict[int, Record]]] = {}
+    for record in records:
+        at = record.conditions
+        title = f"Throughput of {at.runtime} {at.precision}, threads {at.threads}"
+        groups.setdefault(title, {}).setdefault((at.backbone, at.resolution), {})[at.batch_size or 1] = record
+    for title, models in groups.items():
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("backbone", overflow="fold")
+        for heading in ("px", "batch", "images/s", "ms/image", ""):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for (backbone, resolution), sizes in models.items():
+            enough = saturation({size: record.figure.value for size, record in sizes.items()})
+            for size, record in sorted(sizes.items()):
+                rate = f"{'~' if record.stable is False else ''}{1e3 / record.figure.value:,.1f}"
+                mark = "enough" if size == enough else ""
+                table.add_row(backbone, str(resolution), str(size), rate, _cell(record), mark)
+        yield table
 
 
 def _cell(record: Record | None) -> str:

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from selector.profiling import forks, runtimes
 from selector.profiling.agreement import measure_agreement
 from selector.profiling.images import ImageSet
-from selector.profiling.jobs import InferenceJob, TrainingJob, job_from_json
+from selector.profiling.jobs import InferenceJob, ModelJob, ThroughputJob, TrainingJob, job_from_json
 from selector.profiling.memory import mapped_library_pages, peak_rss_of_fork
 from selector.profiling.protocol import Settings, Tracker
-from selector.profiling.results import ColdResult, to_json
+from selector.profiling.results import ColdResult, Rate, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
+from selector.profiling.throughput import next_batch
 
 
 class Channel:
@@ -69,7 +70,8 @@ def main() -> None:
     forks.die_with_parent()
     channel = Channel()
     task = channel.task()
-    {"export": export, "inference": inference, "training": training}[task["kind"]](channel, task)
+    kinds = {"export": export, "inference": inference, "throughput": throughput, "training": training}
+    kinds[task["kind"]](channel, task)
     channel.tell("done")
 
 
@@ -127,11 +129,43 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
             def work(job: InferenceJob = job, file: ModelFile = file, item: dict[str, Any] = item) -> dict[str, Any]:
                 return to_json(measure_cold(runtime, job, file, libraries, item.get("reference")))
 
-            if item["cold"] and not _in_fork(channel, item["id"], "cold", work, task["patience_s"]):
-                continue
-            entries.append((item["id"], job, file))
+            wanted = item["steady"]
+            if item["cold"]:
+                wanted &= _in_fork(channel, item["id"], "cold", work, task["patience_s"], last=not wanted)
+            if wanted:
+                entries.append((item["id"], job, file))
         loaded = [entry for at in entries if (entry := _load(channel, stack, runtime, at, settings))]
         take_turns(channel, loaded)
+
+
+def throughput(channel: Channel, task: dict[str, Any]) -> None:
+    """Time batches of each model at sizes that double until nothing is gained; each size is told when it is done."""
+    runtime = runtimes.load(task["runtime"])
+    runtime.prepare_process(task["threads"])
+    settings = Settings(**task["settings"])
+    for item in task["items"]:
+        job = job_from_json(item["job"])
+        assert isinstance(job, ThroughputJob)
+        file = ModelFile(**{**item["file"], "path": Path(item["file"]["path"])})
+        known = {int(size): time for size, time in item["known"].items()}
+        channel.announce("turn", id=item["id"])
+        try:
+            with runtime(file, precision=job.precision, threads=job.threads) as loaded:
+                while (size := next_batch(known)) is not None:
+                    tracker = Tracker(settings)
+                    step = loaded.bind(noise(job, size))
+                    while not tracker.finished:
+                        tracker.add(window(step, tracker))
+                        channel.tell("window", id=item["id"], progress=tracker.progress())
+                    figure = tracker.measurement()
+                    known[size] = figure.p50 / size
+                    result = to_json(Rate(size, figure))
+                    channel.tell("rate", id=item["id"], result=result, timed_s=tracker.timed_s)
+        except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
+            outcome, detail = forks.classify_error(error)
+            channel.tell("failed", id=item["id"], outcome=outcome, detail=detail)
+            continue
+        channel.tell("saturated", id=item["id"])
 
 
 def measure_cold(
@@ -152,7 +186,7 @@ def measure_cold(
     start = perf_counter_ns()
     with runtime(file, precision=job.precision, threads=job.threads) as loaded:
         after_load = perf_counter_ns()
-        step = loaded.bind(noise(job))
+        step = loaded.bind(noise(job, job.batch_size))
         before = perf_counter_ns()
         step()
         after = perf_counter_ns()
@@ -185,14 +219,7 @@ def take_turns(channel: Channel, entries: list[Entry]) -> None:
         for entry in list(active):
             channel.announce("turn", id=entry.id)
             try:
-                entry.tracker.add(
-                    take_window(
-                        entry.step,
-                        entry.tracker.next_window(),
-                        at_least=entry.tracker.settings.min_window,
-                        limit_s=4 * entry.tracker.settings.window_s,
-                    )
-                )
+                entry.tracker.add(window(entry.step, entry.tracker))
             except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
                 outcome, detail = forks.classify_error(error)
                 channel.tell("failed", id=entry.id, outcome=outcome, detail=detail)
@@ -206,6 +233,12 @@ def take_turns(channel: Channel, entries: list[Entry]) -> None:
                 entry.close()
             else:
                 channel.tell("window", id=entry.id, progress=entry.tracker.progress())
+
+
+def window(step: Callable[[], object], tracker: Tracker) -> list[float]:
+    """A window as large as `tracker` wants it, in milliseconds."""
+    settings = tracker.settings
+    return take_window(step, tracker.next_window(), at_least=settings.min_window, limit_s=4 * settings.window_s)
 
 
 def take_window(step: Callable[[], object], samples: int, *, at_least: int, limit_s: float) -> list[float]:
@@ -226,9 +259,9 @@ def take_window(step: Callable[[], object], samples: int, *, at_least: int, limi
     return [t / 1e6 for t in times]
 
 
-def noise(job: InferenceJob) -> Batch:
-    """A batch of seeded noise in the job's shape, [batch_size, 3, resolution, resolution]."""
-    shape = (job.batch_size, 3, job.resolution, job.resolution)
+def noise(job: ModelJob, batch_size: int) -> Batch:
+    """A batch of seeded noise in the job's resolution, [batch_size, 3, resolution, resolution]."""
+    shape = (batch_size, 3, job.resolution, job.resolution)
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
@@ -245,19 +278,30 @@ def _load(
     own = stack.enter_context(ExitStack())
     try:
         loaded = own.enter_context(runtime(file, precision=job.precision, threads=job.threads))
-        return Entry(id_, loaded.bind(noise(job)), own.close, Tracker(settings))
+        return Entry(id_, loaded.bind(noise(job, job.batch_size)), own.close, Tracker(settings))
     except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
         outcome, detail = forks.classify_error(error)
         channel.tell("failed", id=id_, outcome=outcome, detail=detail)
         return None
 
 
-def _in_fork(channel: Channel, id_: int, event: str, work: Callable[[], dict[str, Any]], patience_s: float) -> bool:
-    """Run `work` in a fork and tell the parent its result as `event`, or its failure. Whether it succeeded."""
+def _in_fork(
+    channel: Channel,
+    id_: int,
+    event: str,
+    work: Callable[[], dict[str, Any]],
+    patience_s: float,
+    *,
+    last: bool = True,
+) -> bool:
+    """Run `work` in a fork and tell the parent its result as `event`, or its failure. Whether it succeeded.
+
+    `last`: nothing more will come of this item.
+    """
     channel.announce("turn", id=id_)
     outcome = forks.in_fork(work, patience_s=patience_s)
     if outcome.kind == "done":
-        channel.tell(event, id=id_, result=outcome.result)
+        channel.tell(event, id=id_, result=outcome.result, last=last)
         return True
     channel.tell("failed", id=id_, outcome=outcome.kind, detail=outcome.detail)
     return False

@@ -45,7 +45,7 @@ class Ear:
 
 
 def session(sink: Sink = lambda records: None, *, patience_s: float = 100.0) -> Session:
-    return Session(detect(), sink, Ear(), Thoroughness(QUICK, QUICK, patience_s))
+    return Session(detect(), sink, Ear(), Thoroughness(QUICK, QUICK, patience_s=patience_s))
 
 
 def fake(backbone: str, runtime: str) -> InferenceJob:

@@ -1,0 +1,77 @@
+"""What the options of `selector profile` ask for, as a grid, with all faults of them at once."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from selector.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from selector.hardware.machine import Machine
+    from selector.profiling.plan import Grid
+
+T = TypeVar("T")
+
+
+def read_grid(
+    backbones: list[str] | None,
+    all_backbones: bool,
+    family: str | None,
+    runtime: list[str] | None,
+    precision: str,
+    freeze: str | None,
+    batch_size: int,
+    resolution: str | None,
+    threads: str | None,
+    throughput: bool,
+    machine: "Machine",
+) -> "Grid":
+    """The grid that was asked for. Raises InvalidInput with all that is wrong, the grid's own faults included."""
+    from selector.backbones import catalog
+    from selector.backbones.depth import FreezeDepth
+    from selector.profiling.plan import Grid, faults
+
+    found: list[str] = []
+    families = _each(family, catalog.Family, "--family", "resnet, vgg, efficientnet, mobilenet", found)
+    sizes = _each(resolution, int, "--resolution", "whole numbers, such as 224 or 192,224", found)
+    counts = _each(threads, int, "--threads", "whole numbers, such as 1 or 1,2", found)
+    depths: list[FreezeDepth] = []
+    for text in _split(freeze):
+        try:
+            depths.append(FreezeDepth.parse(text))
+        except InvalidInput as fault:
+            found.append(f"--freeze: {fault}")
+    if families and not all_backbones and backbones:
+        found.append("--family chooses among --all; name backbones or a family, not both")
+    names = list(backbones or ())
+    chosen: list[catalog.Family | None] = [*families] or [None]
+    if all_backbones or (families and not names):
+        names += [b.name for f in chosen for b in catalog.backbones(f) if b.name not in names]
+    grid = Grid(
+        backbones=tuple(dict.fromkeys(names)),
+        runtimes=tuple(dict.fromkeys(name for text in runtime or () for name in _split(text))),
+        precisions=_split(precision),
+        resolutions=tuple(sizes) or (None,),
+        threads=tuple(counts) or (None,),
+        freezes=tuple(depths),
+        training_batch=batch_size,
+        throughput=throughput,
+    )
+    found += faults(grid, machine)
+    if found:
+        raise InvalidInput(found)
+    return grid
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _each(text: str | None, read: Callable[[str], T], option: str, allowed: str, faults: list[str]) -> list[T]:
+    """The parts of `text` as `read` takes them; what it refuses is added to `faults`."""
+    values: list[T] = []
+    for part in _split(text):
+        try:
+            values.append(read(part))
+        except ValueError:
+            faults.append(f"{option}: {part!r} is not allowed; it takes {allowed}")
+    return values

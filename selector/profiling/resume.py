@@ -1,0 +1,114 @@
+"""What a broken run has left in the store, so that the next one does not measure it again."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from selector.evidence.record import Record
+from selector.profiling.agreement import LOSSY
+from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
+from selector.profiling.protocol import PROTOCOL_VERSION
+from selector.profiling.results import Scribe, conditions
+from selector.profiling.runtimes import runtime
+
+MAX_AGE = timedelta(hours=24)
+"""Older figures are measured again: the fingerprint does not tell of a cooler that has come loose since."""
+
+COLD = frozenset({"load_ms", "first_inference_ms", "memory_rss_peak_bytes", "artifact_bytes"})
+AGREEMENT = frozenset({"agreement_top1", "cosine_logits"})
+STEADY = frozenset({"latency_ms_p50"})
+TRAINING = frozenset({"train_step_ms", "train_memory_rss_peak_bytes", "params_trainable"})
+RATE = frozenset({"ms_per_sample"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The parts of jobs that need no measuring, and their records."""
+
+    records: tuple[Record, ...] = ()
+    cold: frozenset[InferenceJob] = frozenset()  # whose first moments are known
+    steady: frozenset[InferenceJob] = frozenset()  # whose latency is known
+    trained: frozenset[TrainingJob] = frozenset()
+    rates: tuple[tuple[ThroughputJob, int, float], ...] = ()  # job, batch size, milliseconds an image
+
+    def rates_of(self, job: ThroughputJob) -> dict[int, float]:
+        """Milliseconds an image at each batch size that is known."""
+        return {batch: value for other, batch, value in self.rates if other == job}
+
+    @property
+    def parts(self) -> int:
+        """How many measurements need not be made again."""
+        return len(self.cold) + len(self.steady) + len(self.trained) + len(self.rates)
+
+
+def find_kept(
+    jobs: Sequence[Job],
+    records: Iterable[Record],
+    scribe: Scribe,
+    *,
+    now: datetime | None = None,
+    max_age: timedelta = MAX_AGE,
+) -> Kept:
+    """What `records` hold of `jobs` as `scribe` would write it: same fingerprint, protocol, conditions and material.
+
+    A figure that never settled counts as measured: it is what the deadline allows.
+    """
+    since = (now or datetime.now(UTC)) - max_age
+    usable = [
+        record
+        for record in records
+        if record.fingerprint == scribe.fingerprint
+        and record.protocol == PROTOCOL_VERSION
+        and record.recorded_at >= since
+    ]
+    newest: dict[tuple[object, str], Record] = {}
+    for record in sorted(usable, key=lambda r: r.recorded_at):
+        newest[record.conditions, record.figure.metric.name] = record
+    search = _Search(scribe, newest)
+    cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
+    steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
+    trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.of(job, TRAINING))}
+    rates = [rate for job in jobs if isinstance(job, ThroughputJob) for rate in search.rates(job)]
+    kept = [record for part in (cold, steady, trained) for found in part.values() for record in found]
+    return Kept(
+        records=tuple(sorted([*kept, *(record for _, record in rates)], key=lambda r: r.recorded_at)),
+        cold=frozenset(cold),
+        steady=frozenset(steady),
+        trained=frozenset(trained),
+        rates=tuple((job, record.conditions.batch_size or 1, record.figure.value) for job, record in rates),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    scribe: Scribe
+    newest: dict[tuple[object, str], Record]
+
+    def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
+        """The records of all `metrics`; empty where one is missing or is of other weights or settings."""
+        at = conditions(job, _version(job), batch_size=batch_size)
+        ending = self.scribe.ending(job)
+        found = [self.newest.get((at, name)) for name in sorted(metrics)]
+        whole = [record for record in found if record is not None and record.figure.source.endswith(ending)]
+        return whole if len(whole) == len(found) else []
+
+    def cold(self, job: InferenceJob) -> list[Record]:
+        records = self.of(job, COLD)
+        if not records or job.precision not in LOSSY:
+            return [*records, *(self.of(job, {"build_ms"}) if records else [])]
+        agreed = self.of(job, AGREEMENT)
+        note = self.scribe.agreement_note(job)
+        same_images = agreed and all(note in record.figure.source for record in agreed)
+        return [*records, *self.of(job, {"build_ms"}), *agreed] if same_images else []
+
+    def steady(self, job: InferenceJob) -> list[Record]:
+        records = self.of(job, STEADY)
+        return [*records, *(self.of(job, {"latency_ms_p90"}) if records else [])]
+
+    def rates(self, job: ThroughputJob) -> list[tuple[ThroughputJob, Record]]:
+        sizes = {at.batch_size for at, name in self.newest if name in RATE}  # type: ignore[attr-defined]  # conditions
+        return [(job, r) for size in sorted(sizes) for r in self.of(job, RATE, batch_size=size)]
+
+
+def _version(job: Job) -> str:
+    return runtime("torch-eager" if isinstance(job, TrainingJob) else job.runtime).version()

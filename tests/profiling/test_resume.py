@@ -1,0 +1,190 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from process_checks import ends
+from test_session import QUICK, Ear, fake, medians
+
+from selector.evidence.record import FreezePoint, Record
+from selector.evidence.store import open_store
+from selector.hardware.machine import detect
+from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.protocol import Measurement
+from selector.profiling.results import ColdResult, Scribe, TrainingResult
+from selector.profiling.resume import COLD, MAX_AGE, find_kept
+from selector.profiling.runtimes import runtime
+from selector.profiling.session import Session, Thoroughness
+
+SCRIBE = Scribe("0123456789ab")
+JOB = InferenceJob("resnet18", "onnxruntime", "fp32", 224, 1)
+LOSSY_JOB = replace(JOB, precision="int8-static")
+TRAINED = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 1, 8)
+FIGURE = Measurement(2.0, 1.9, 2.1, 2.2, 64, 6, 9, True, None)
+FIRST = ColdResult(10.0, 5.0, 10**8, 10**7)
+
+
+def records(job: Job, *results: ColdResult | Measurement | TrainingResult, scribe: Scribe = SCRIBE) -> list[Record]:
+    version = runtime("torch-eager" if isinstance(job, TrainingJob) else job.runtime).version()
+    return [record for result in results for record in scribe.records(job, version, result)]
+
+
+def test_what_is_there_is_kept_part_by_part() -> None:
+    assert find_kept([JOB], [], SCRIBE).parts == 0
+    first = find_kept([JOB], records(JOB, FIRST), SCRIBE)
+    assert first.cold == {JOB}
+    assert not first.steady
+    both = find_kept([JOB], records(JOB, FIRST, FIGURE), SCRIBE)
+    assert both.cold == both.steady == {JOB}
+    assert len(both.records) == 4 + 2
+    trained = find_kept([TRAINED], records(TRAINED, TrainingResult(FIGURE, 1.0, 10, 10)), SCRIBE)
+    assert trained.trained == {TRAINED}
+
+
+def test_half_of_a_measurement_is_none() -> None:
+    whole = records(JOB, FIRST)
+    for i in range(len(whole)):
+        assert not find_kept([JOB], whole[:i] + whole[i + 1 :], SCRIBE).cold
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": "ba9876543210"},
+        {"protocol": "1"},
+        {"conditions": replace(records(JOB, FIGURE)[0].conditions, threads=2)},
+        {"conditions": replace(records(JOB, FIGURE)[0].conditions, runtime_version="0.1")},
+    ],
+)
+def test_figures_of_other_conditions_are_measured_again(change: dict[str, object]) -> None:
+    others = [replace(record, **change) for record in records(JOB, FIGURE)]  # type: ignore[arg-type]
+    assert find_kept([JOB], others, SCRIBE).parts == 0
+
+
+def test_old_figures_are_measured_again() -> None:
+    found = records(JOB, FIGURE)
+    at = found[0].recorded_at
+    assert find_kept([JOB], found, SCRIBE, now=at + MAX_AGE - timedelta(minutes=1)).steady == {JOB}
+    assert find_kept([JOB], found, SCRIBE, now=at + MAX_AGE + timedelta(minutes=1)).parts == 0
+
+
+def test_figures_of_other_weights_are_measured_again() -> None:
+    others = [
+        replace(r, figure=replace(r.figure, source=r.figure.source.replace("seeded random weights", "weights of x")))
+        for r in records(JOB, FIRST, FIGURE)
+    ]
+    assert find_kept([JOB], others, SCRIBE).parts == 0
+
+
+def test_a_lossy_precision_is_kept_with_its_agreement_alone() -> None:
+    assert not find_kept([LOSSY_JOB], records(LOSSY_JOB, FIRST), SCRIBE).cold
+    agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
+    kept = find_kept([LOSSY_JOB], records(LOSSY_JOB, agreed), SCRIBE)
+    assert kept.cold == {LOSSY_JOB}
+    assert len(kept.records) == 6
+
+
+def run(jobs: Sequence[Job], stored: Sequence[Record]) -> Session:
+    made = Session(detect(), lambda records: None, Ear(), Thoroughness(QUICK, QUICK, QUICK, 100.0))
+    made.resume(jobs, stored)
+    made.run(jobs)
+    return made
+
+
+def test_only_what_is_missing_is_measured(fakes: None, home: Path) -> None:
+    jobs = [fake("resnet18", "busy-wait"), fake("resnet50", "nothing")]
+    first = run(jobs, [])
+    missing = [
+        r for r in first.records if r.figure.metric.name == "latency_ms_p50" and r.conditions.runtime == "nothing"
+    ]
+    missing += [r for r in first.records if r.figure.metric.name in COLD and r.conditions.runtime == "busy-wait"]
+    again = run(jobs, [r for r in first.records if r not in missing])
+    old = set(map(id, first.records))
+    new = [r for r in again.records if id(r) not in old]
+    assert Counter(r.figure.metric.name for r in new if "p90" not in r.figure.metric.name) == Counter(
+        [r.figure.metric.name for r in missing]
+    )
+    assert isinstance(again.listener, Ear)
+    assert again.listener.steps == again.listener.total == 2 + 2  # files, a latency, first moments
+
+
+def test_nothing_is_started_where_nothing_is_missing(fakes: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [fake("resnet18", "busy-wait")]
+    first = run(jobs, [])
+    monkeypatch.setattr("selector.profiling.session.run_worker", lambda task: pytest.fail("a worker was started"))
+    assert run(jobs, first.records).records == first.records
+
+
+RUN = """
+import sys
+sys.path[:0] = sys.argv[1].split(":")
+import psutil, test_resume as t
+from selector.profiling import runtimes
+runtimes.RUNTIMES["busy-wait"] = "fake_runtimes:BusyWait"
+t.broken_run(open(sys.argv[2], "a", buffering=1))
+"""
+NAMES = ("resnet18", "resnet26", "resnet34", "resnet50", "resnet101", "vgg11", "vgg16", "efficientnet_b0")
+
+
+def broken_run(log: object) -> None:
+    """In a process that will be killed: measure, keep, and write down what is safe, after it is."""
+    import psutil
+
+    jobs: list[Job] = [fake(name, "busy-wait") for name in NAMES]
+    with open_store() as store:
+
+        def keep(found: Sequence[Record]) -> None:
+            store.add(found)
+            for record in found:
+                print("kept", record.conditions.backbone, record.figure.metric.name, record.figure.value, file=log)  # type: ignore[call-overload]
+            for worker in psutil.Process().children():
+                print("worker", worker.pid, file=log)  # type: ignore[call-overload]
+
+        made = Session(detect(), keep, Ear(), Thoroughness(QUICK, QUICK, QUICK, 100.0))
+        made.resume(jobs, store.records())
+        print("started", file=log)  # type: ignore[call-overload]
+        made.run(jobs)
+
+
+def test_ten_kills_at_random_moments_lose_nothing_and_leave_nothing_half(
+    fakes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    moments = random.Random(7)
+    log = tmp_path / "log"
+    log.touch()
+    arguments = [sys.executable, "-c", RUN, str(Path(__file__).parent), str(log)]
+    for kill in range(1, 12):
+        process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while log.read_text().count("started") < kill and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        try:
+            # the eleventh is let go on to its end
+            process.communicate(timeout=moments.uniform(0.0, 1.0) if kill <= 10 else 100)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        lines = log.read_text().splitlines()
+        written = {(n, m, float(v)) for n, m, v in (line.split()[1:] for line in lines if line.startswith("kept"))}
+        with open_store() as store:
+            stored = store.records()
+        held = [(r.conditions.backbone, r.figure.metric.name, r.figure.value) for r in stored]
+        assert written <= set(held), "a finished measurement was lost"
+        assert len({(name, metric) for name, metric, _ in held}) == len(held), "one is there twice"
+        for name in NAMES:
+            own = {metric for other, metric, _ in held if other == name}
+            assert own & COLD in (set(), COLD), "one is there by half"
+        assert all(ends(int(line.split()[1])) for line in lines if line.startswith("worker"))
+    assert process.returncode == 0
+    assert set(medians(stored)) == set(NAMES)
+    assert len(held) >= 5 * len(NAMES)
+    assert lines.count("started") == 11
