@@ -149,13 +149,14 @@ def recommend_on_images(
 
     asked = limits or AskedLimits()
     listing = list_images(data)
+    images, classes = len(listing.entries), max(2, len(listing.classes))
     shared = {"domain": domain, "seed": seed, "store": store, "profile_folder": profile_folder}
 
-    def ask(images: int, names: Sequence[str], study: Study | None) -> Answer:
+    def ask(images: int, classes: int, names: Sequence[str], study: Study | None) -> Answer:
         return recommend(
             hardware,
             images,
-            classes=max(2, len(listing.classes)) if study is None else None,
+            classes=classes,
             limits=asked,
             runtimes=runtimes,
             precisions=precisions,
@@ -164,7 +165,7 @@ def recommend_on_images(
             **shared,  # type: ignore[arg-type]  # each has the type of its parameter
         )
 
-    prior = ask(max(1, len(listing.entries)), tuple(backbones) or with_weights(weights), None)
+    prior = ask(max(images, classes), classes, tuple(backbones) or with_weights(weights), None)
     short = shortlist(prior)
     held = {limit.name: limit.bound for limit in prior.request.limits}
     result = tune(
@@ -182,7 +183,8 @@ def recommend_on_images(
         ),
         on_progress,
     )
-    return Advice(ask(result.summary.images, backbones, _study(result, budget_s, command)), result)
+    found = _study(result, budget_s, command)
+    return Advice(ask(result.summary.images, len(result.classes), backbones, found), result)
 
 
 def shortlist(answer: Answer) -> Shortlist:

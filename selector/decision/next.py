@@ -33,7 +33,7 @@ def next_measurements(
         *_latency(request, ranking, evidence),
         *_unknown_runtimes(considered, ranking, evidence),
         *_lossy(considered, ranking, evidence, command),
-        *_training(ranking, training),
+        *(_training(ranking, training) if study is None else ()),
     )
     by_command: dict[str, NextMeasurement] = {}
     for step in steps:

@@ -21,7 +21,7 @@ def why(
     """The reasons in order: what is expected, why this one of those that cannot be told apart, what the limits do."""
     return (
         *((_expected(request, ranking.chosen), _zone(ranking)) if study is None else _tuned(study)),
-        _odds(ranking),
+        _odds(ranking, "why.odds" if study is None else "why.odds_untrained"),
         *_latency(request, hardware, ranking.chosen),
         *_in_batches(ranking.chosen, evidence),
         *_closest_rival(ranking),
@@ -64,7 +64,8 @@ def notes(
         found.append(Statement("note.no_weights", {"backbones": ", ".join(candidates.without_weights)}))
     if any(limit.name == "memory_mb" for limit in request.limits) and ranking.chosen.memory is None:
         found.append(Statement("note.memory_unknown", {"hardware": hardware.reference.name}))
-    found.append(Statement("note.training_time" if training.measured else "note.training_unknown"))
+    if study is None or training.measured:
+        found.append(Statement("note.training_time" if training.measured else "note.training_unknown"))
     return tuple(found)
 
 
@@ -118,13 +119,13 @@ def _zone(ranking: Ranking) -> Statement:
     return Statement("why.cheapest_is_best" if same else "why.cheapest", values)
 
 
-def _odds(ranking: Ranking) -> Statement:
+def _odds(ranking: Ranking, key: str) -> Statement:
     values: Values = {
         "chance": 100 * (ranking.chosen.probability_best or 0.0),
         "regret": ranking.chosen.expected_regret or 0.0,
         "n": sum(c.feasible for c in ranking.candidates),
     }
-    return Statement("why.odds", values)
+    return Statement(key, values)
 
 
 def _latency(request: Request, hardware: Hardware, chosen: Candidate) -> Iterable[Statement]:

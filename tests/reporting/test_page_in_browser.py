@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sample_answers import CHOSEN, make_answer
+from sample_study import make_study
 
 from selector.reporting.page import render_page
 from selector.reporting.words import catalog
@@ -40,6 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "one": render_page([make_answer()]),
         "zh": render_page([make_answer()], lang="zh"),
         "several": render_page(several),
+        "study": render_page([make_answer()], study=make_study(folder)),
     }
     for name, text in made.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -245,3 +247,12 @@ def test_printing_opens_every_answer(open_page: Open) -> None:
     page.emulate_media(media="print")
     assert page.locator("#a1 .controls").is_hidden()
     assert page.locator("#a1-pareto").bounding_box()["height"] > 500  # what follows does not lie on the chart
+
+
+def test_the_study_is_drawn_with_its_pictures(open_page: Open) -> None:
+    page = open_page("study")
+    for name in ("confusion", "history", "curves", "importances", "parallel"):
+        page.wait_for_selector(f"#study-{name} .main-svg", state="attached")
+    pictures = page.locator(".mistakes img")
+    assert pictures.count() == 1
+    assert pictures.first.evaluate("image => image.naturalWidth") > 0

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from selector.decision.measured import conditioned
+from selector.estimation.accuracy import Setup, Task, accuracy_draws, log_odds
+from selector.evidence.metrics import ACCURACY
+from selector.evidence.record import Figure, Provenance
+
+SETUPS = [
+    Setup("resnet50", 80.0, 79.0, 1.0, 0.0),
+    Setup("resnet50", 80.0, 79.0, 1.0, 1.0),
+    Setup("vgg16", 71.6, 72.0, 1.0, 0.0),
+]
+
+
+def measured(value: float, half: float = 2.0) -> Figure:
+    return Figure(ACCURACY, value, value - half, value + half, Provenance.MEASURED, "a test split")
+
+
+@pytest.fixture(scope="module")
+def prior() -> np.ndarray:
+    return accuracy_draws(SETUPS, Task(2000, 4), seed=0)
+
+
+@pytest.mark.parametrize("value", [55.0, 95.0])
+def test_a_measured_setup_is_what_was_measured_and_the_others_follow(prior: np.ndarray, value: float) -> None:
+    after = conditioned(prior, [(0, measured(value))], seed=0)
+    assert after[0].mean() == pytest.approx(value, abs=0.5)
+    low, high = np.quantile(after[0], [0.025, 0.975])
+    assert (low, high) == pytest.approx((value - 2, value + 2), abs=1.0)
+    moved = log_odds(after).mean(axis=1) - log_odds(prior).mean(axis=1)
+    assert np.sign(moved[2]) == np.sign(moved[0])
+    assert abs(moved[2]) < 1.2 * abs(moved[0])
+
+
+def test_what_was_not_measured_is_surer_than_before_and_less_sure_than_what_was(prior: np.ndarray) -> None:
+    after = conditioned(prior, [(0, measured(80.0))], seed=0)
+    before_sd, after_sd = log_odds(prior).std(axis=1), log_odds(after).std(axis=1)
+    assert after_sd[0] < after_sd[1] < before_sd[1]
+    assert after_sd[0] < after_sd[2] < before_sd[2]
+
+
+def test_two_measurements_stand_side_by_side(prior: np.ndarray) -> None:
+    after = conditioned(prior, [(0, measured(80.0)), (1, measured(70.0))], seed=0)
+    assert after.mean(axis=1)[:2] == pytest.approx([80.0, 70.0], abs=0.5)
+    assert np.array_equal(after, conditioned(prior, [(0, measured(80.0)), (1, measured(70.0))], seed=0))
+    assert np.array_equal(conditioned(prior, [], seed=0).round(6), prior.round(6))

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+from sample_answers import make_answer
+from sample_study import CLASSES, make_study
+
+from selector.reporting.page import render_page
+from selector.reporting.study import curves, history, parallel, study_view
+
+
+def test_the_history_has_what_came_to_a_score_and_the_best_so_far(tmp_path: Path) -> None:
+    points = history(make_study(tmp_path))
+    assert [(p.number, p.complete, p.best) for p in points] == [
+        (0, True, 0.5),
+        (1, False, 0.5),
+        (2, True, 0.7),
+        (4, True, 0.7),
+    ]
+
+
+def test_the_winner_is_drawn_last_and_what_never_ran_has_no_curve(tmp_path: Path) -> None:
+    drawn = curves(make_study(tmp_path))
+    assert [c.number for c in drawn] == [0, 1, 4, 2]
+    assert [c.winner for c in drawn] == [False, False, False, True]
+    assert drawn[-1].points[-1] == pytest.approx((100.0, 0.7))
+
+
+def test_complete_trials_stand_beside_each_other(tmp_path: Path) -> None:
+    beside = parallel(make_study(tmp_path))
+    assert beside is not None
+    assert beside.scores == (0.5, 0.7, 0.6)
+    by_name = {c.name: c for c in beside.coordinates}
+    assert "backbone" not in by_name  # there was one
+    assert by_name["freeze"].names == ("head", "last-3")
+    assert by_name["freeze"].values == (0.0, 1.0, 1.0)
+    assert by_name["lr"].logarithmic
+
+
+def test_mistakes_show_their_pictures_where_they_are_still_there(tmp_path: Path) -> None:
+    view = study_view(make_study(tmp_path), "zh")
+    first, second = view.mistakes
+    assert (first.label, first.predicted) == CLASSES[:2]
+    assert first.picture.startswith("data:image/jpeg;base64,")
+    assert second.picture == ""
+    assert sum(row.images for row in view.classes) == 60
+    assert [t.winner for t in view.trials] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_holds_the_study_and_its_names_are_text(tmp_path: Path, language: str) -> None:
+    answer, study = make_answer(), make_study(tmp_path)
+    page = render_page([answer], lang=language, study=study)
+    for chart in ("confusion", "history", "curves", "importances", "parallel"):
+        assert f'data-for="study-{chart}"' in page
+    assert "&lt;b&gt;缺陷&lt;/b&gt;" in page
+    assert "<b>缺陷</b>" not in page.split("<script>")[0]
+    assert "study-confusion" not in render_page([answer], lang=language)
