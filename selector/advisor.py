@@ -26,7 +26,7 @@ from selector.backbones.depth import FreezeDepth
 from selector.decision.answer import Answer, Candidate, Recommendation, Request
 from selector.decision.candidates import Candidates, candidates, excess
 from selector.decision.claims import audit
-from selector.decision.device import DeviceEvidence
+from selector.decision.device import DeviceEvidence, Latency, held
 from selector.decision.measured import Measured, Study
 from selector.decision.next import next_measurements
 from selector.decision.policy import policy
@@ -58,7 +58,7 @@ ANSWERING_S = 4.0
 class Shortlist:
     """Backbones worth a search, best first, and their latency where they will run.
 
-    `latency_ms` is by "backbone@resolution", of fp32 in the fastest runtime.
+    `latency_ms` is by "backbone@resolution", of fp32 in the fastest runtime; what limits are held against.
     """
 
     backbones: tuple[str, ...]
@@ -167,7 +167,7 @@ def recommend_on_images(
 
     prior = ask(max(images, classes), classes, tuple(backbones) or with_weights(weights), None)
     short = shortlist(prior)
-    held = {limit.name: limit.bound for limit in prior.request.limits}
+    bounds = {limit.name: limit.bound for limit in prior.request.limits}
     result = tune(
         TuneRequest(
             data=data,
@@ -176,7 +176,7 @@ def recommend_on_images(
             backbones=tuple(backbones) or short.backbones[:SHORTLIST],
             weights=weights,
             random_init=random_init,
-            limits=DeployLimits(held.get("latency_ms"), held.get("artifact_mb"), short.latency_ms),
+            limits=DeployLimits(bounds.get("latency_ms"), bounds.get("artifact_mb"), short.latency_ms),
             seed=seed,
             save=save,
             command=command,
@@ -188,12 +188,12 @@ def recommend_on_images(
 
 
 def shortlist(answer: Answer) -> Shortlist:
-    """The feasible backbones of an answer, its own choice first, and every known or estimated fp32 latency."""
+    """The feasible backbones of an answer, its own choice first, and each fp32 latency that limits are held against."""
     latency_ms: dict[str, float] = {}
     for c in answer.candidates:
         if c.latency is not None and c.precision == "fp32":
-            place = f"{c.backbone}@{c.resolution}"
-            latency_ms[place] = min(latency_ms.get(place, c.latency.value), c.latency.value)
+            place, limited = f"{c.backbone}@{c.resolution}", held(Latency(c.latency, c.latency_p90)).value
+            latency_ms[place] = min(latency_ms.get(place, limited), limited)
     return Shortlist(tuple(dict.fromkeys(c.backbone for c in answer.candidates if c.feasible)), latency_ms)
 
 
@@ -211,9 +211,9 @@ def _study(result: "TuneResult", budget_s: float, command: str) -> Study:
     best: dict[tuple[str, str, int], TrialInfo] = {}
     for trial in result.trials:
         place = (trial.recipe.backbone, trial.recipe.freeze, trial.recipe.resolution)
-        held = best.get(place)
+        former = best.get(place)
         if trial.macro_f1 is not None and "scores" in trial.result:
-            best[place] = trial if held is None or trial.macro_f1 > (held.macro_f1 or 0.0) else held
+            best[place] = trial if former is None or trial.macro_f1 > (former.macro_f1 or 0.0) else former
     winner = result.winner
     recipe = winner.recipe
     best.pop((recipe.backbone, recipe.freeze, recipe.resolution), None)
@@ -240,6 +240,7 @@ def _study(result: "TuneResult", budget_s: float, command: str) -> Study:
         macro_f1=test["macro_f1"]["value"],
         budget_s=budget_s,
         command=command,
+        random_init=result.random_init,
     )
 
 
@@ -360,7 +361,7 @@ def _answer(
         recommendation=Recommendation(
             chosen,
             study.hyperparameters
-            if study
+            if study and study.handed_over(chosen)
             else hyperparameters(chosen.family, chosen.freeze, chosen.resolution, request.data_size),
             why(request, hardware, ranking, evidence, study),
         ),

@@ -53,6 +53,7 @@ class Study:
     macro_f1: float  # of the winner on them
     budget_s: float
     command: str  # asks the same question again
+    random_init: bool
 
     @property
     def winner(self) -> Measured:

@@ -53,9 +53,8 @@ def rank(
     each draw, on average. It is tied with the most accurate where the mean difference is at most the zone and the
     80 % interval of the difference includes zero.
 
-    The chosen one is the cheapest of the tied; where a trained model was `handed_over`, the cheapest way to run it:
-    what was found out about one is worth more than what is expected of another. None also where no way to run it is
-    feasible.
+    The chosen one is the cheapest of the tied; where a trained model was `handed_over`, the cheapest feasible way to
+    run it: what was found out about one is worth more than what is expected of another.
     """
     costs = [cost(c, m) for c, m in zip(candidates, training_macs, strict=True)]
     feasible = sorted((i for i, c in enumerate(candidates) if c.feasible), key=lambda i: costs[i])
@@ -80,13 +79,8 @@ def rank(
             expected_regret=float(regret[place]),
             tied=bool(tied[place]),
         )
-    if handed_over is None:
-        chosen = next(i for place, i in enumerate(feasible) if tied[place])
-    else:
-        ways = [i for i in feasible if handed_over(candidates[i])]
-        if not ways:
-            return None
-        chosen = ways[0]
+    ways = [i for i in feasible if handed_over is not None and handed_over(candidates[i])]
+    chosen = ways[0] if ways else next(i for place, i in enumerate(feasible) if tied[place])
     rest = sorted(
         (i for i in feasible if i != chosen), key=lambda i: (not placed[i].tied, -placed[i].accuracy.value, costs[i])
     )

@@ -19,9 +19,10 @@ def why(
     request: Request, hardware: Hardware, ranking: Ranking, evidence: DeviceEvidence, study: Study | None = None
 ) -> tuple[Statement, ...]:
     """The reasons in order: what is expected, why this one of those that cannot be told apart, what the limits do."""
+    trained = study is not None and study.handed_over(ranking.chosen)
     return (
-        *((_expected(request, ranking.chosen), _zone(ranking)) if study is None else _tuned(study)),
-        _odds(ranking, "why.odds" if study is None else "why.odds_untrained"),
+        *(_tuned(study) if study is not None and trained else (_expected(request, ranking.chosen), _zone(ranking))),
+        _odds(ranking, "why.odds_untrained" if trained else "why.odds"),
         *_latency(request, hardware, ranking.chosen),
         *_in_batches(ranking.chosen, evidence),
         *_closest_rival(ranking),
@@ -41,7 +42,9 @@ def notes(
     if study is None:
         found = [_data_size(request, ranking), *_domain(request)]
     else:
-        found = [Statement("note.measured", {"n": len(study.measured)})]
+        found = [Statement("warning.random_init")] if study.random_init else []
+        found += _handed_over(ranking, study)
+        found.append(Statement("note.measured", {"n": len(study.measured)}))
     found += _classes(request)
     found += _where(hardware)
     if not request.limits:
@@ -81,6 +84,16 @@ def _expected(request: Request, chosen: Candidate) -> Statement:
         "data_size": request.data_size,
     }
     return Statement("why.expected", values)
+
+
+def _handed_over(ranking: Ranking, study: Study) -> list[Statement]:
+    """That the trained model cannot be run within the limits: the search held them against what it could know."""
+    if study.handed_over(ranking.chosen):
+        return []
+    ways = [c for c in ranking.candidates if study.handed_over(c)]
+    limits = dict.fromkeys(v.limit.name for c in ways for v in c.violations)
+    values: Values = {"backbone": study.winner.backbone, "depth": study.winner.freeze_name, "limits": ", ".join(limits)}
+    return [Statement("warning.trained_breaks_limits", values)]
 
 
 def _tuned(study: Study) -> tuple[Statement, Statement]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MISTAKES = 12  # pictures; the JSON document names more
 THUMBNAIL = 160  # pixels of the longer side
 COORDINATES = ("freeze", "lr", "head_factor", "augmentation", "epochs", "class_weights", "dropout")
+LOGARITHMIC = ("lr", "head_factor")  # as they are searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,21 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Coordinate:
-    """One axis of the parallel coordinates: numbers, or the positions of names."""
+    """One axis of the parallel coordinates: where each trial lies on it, from 0 to 1, and what is written beside it."""
 
     name: str
-    values: tuple[float, ...]
-    names: tuple[str, ...]  # empty: the values are numbers
-    logarithmic: bool = False
+    places: tuple[float, ...]
+    ticks: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """The complete trials' settings beside each other; the score colours them and is the last axis."""
+    """The complete trials' settings beside each other; the last axis is the score. `trials` are their numbers."""
 
     coordinates: tuple[Coordinate, ...]
+    trials: tuple[int, ...]
     scores: tuple[float, ...]
+    winner: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +198,26 @@ def parallel(study: "TuneResult") -> Parallel | None:
     complete = [t for t in study.trials if t.macro_f1 is not None]
     if len(complete) < 3:
         return None
+    several = len({t.recipe.backbone for t in complete}) > 1
+    scores = [t.macro_f1 for t in complete if t.macro_f1 is not None]
     axes = [
-        _coordinate(name, [getattr(t.recipe, name) for t in complete])
-        for name in (*(("backbone",) if len({t.recipe.backbone for t in complete}) > 1 else ()), *COORDINATES)
+        _coordinate(name, [getattr(t.recipe, name) for t in complete], logarithmic=name in LOGARITHMIC)
+        for name in (*(("backbone",) if several else ()), *COORDINATES)
     ]
-    return Parallel(tuple(axes), tuple(t.macro_f1 for t in complete if t.macro_f1 is not None))
+    axes.append(_coordinate("macro_f1", scores))
+    return Parallel(tuple(axes), tuple(t.number for t in complete), tuple(scores), study.winner.trial)
 
 
-def _coordinate(name: str, values: list[Any]) -> Coordinate:
+def _coordinate(name: str, values: list[Any], *, logarithmic: bool = False) -> Coordinate:
     if isinstance(values[0], str):
-        names = tuple(sorted(set(values)))
-        return Coordinate(name, tuple(float(names.index(v)) for v in values), names)
-    return Coordinate(name, tuple(float(v) for v in values), (), logarithmic=name == "lr")
+        names = sorted(set(values))
+        place = {n: i / max(1, len(names) - 1) for i, n in enumerate(names)}
+        return Coordinate(name, tuple(place[v] for v in values), tuple((place[n], n) for n in names))
+    scale = [math.log(v) if logarithmic else float(v) for v in values]
+    low, wide = min(scale), max(scale) - min(scale)
+    places = tuple((v - low) / wide if wide else 0.0 for v in scale)
+    ends = ((0.0, f"{min(values):.3g}"), (1.0, f"{max(values):.3g}"))
+    return Coordinate(name, places, ends if wide else ends[:1])
 
 
 def _scores(trial: "TrialInfo") -> tuple[tuple[float, float], ...]:

@@ -10,9 +10,7 @@ from selector.reporting.words import text
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from selector.reporting.study import Confusion, Coordinate, Curve, HistoryPoint, Parallel
-
-TICKS = 5  # of a logarithmic axis
+    from selector.reporting.study import Confusion, Curve, HistoryPoint, Parallel
 
 
 def draw_history(points: "Sequence[HistoryPoint]", language: str) -> "go.Figure":
@@ -113,45 +111,44 @@ def draw_importances(importances: Mapping[str, float], language: str) -> "go.Fig
 
 
 def draw_parallel(beside: "Parallel", language: str) -> "go.Figure":
-    """One line a trial through all its settings to its score."""
+    """One line a trial through all its settings to its score, the better the less faint; the winner's is thick.
+
+    Lines of an ordinary figure: Plotly's own parallel coordinates need WebGL, which not every reader has.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure(layout=layout(go, height=440))
-    score = {"label": text("study_axis_macro_f1", language), "values": [short(s) for s in beside.scores]}
-    figure.add_parcoords(
-        line={
-            "color": [short(s) for s in beside.scores],
-            "colorscale": [[0, "var(--line-strong)"], [1, "var(--accent)"]],
-        },
-        dimensions=[*(_axis(c) for c in beside.coordinates), score],
-        labelfont={"color": "var(--ink)"},
-        tickfont={"color": "var(--ink)"},
-        rangefont={"color": "rgba(0,0,0,0)"},  # the ticks say it
+    low, high = min(beside.scores), max(beside.scores)
+    for i in sorted(range(len(beside.trials)), key=lambda i: beside.scores[i]):
+        winner = beside.trials[i] == beside.winner
+        figure.add_scatter(
+            x=list(range(len(beside.coordinates))),
+            y=[short(c.places[i]) for c in beside.coordinates],
+            mode="lines+markers",
+            line={"color": "var(--accent)" if winner else "var(--ink-soft)", "width": 3.5 if winner else 1.5},
+            marker={"size": 6},
+            opacity=1.0 if winner else short(0.15 + 0.6 * (beside.scores[i] - low) / ((high - low) or 1.0)),
+            name=f"{text('study_trial', language)} {beside.trials[i]}",
+            showlegend=winner,
+            hovertext=f"{beside.trials[i]}: {beside.scores[i]:.3f}",
+            hoverinfo="text",
+        )
+    for place, coordinate in enumerate(beside.coordinates):
+        for at, label in coordinate.ticks:
+            figure.add_annotation(
+                x=place,
+                y=at,
+                text=escape(label),
+                font={"size": 11, "color": "var(--ink)"},
+                showarrow=False,
+                xanchor="left",
+                xshift=6,
+                yshift=8,
+            )
+    names = [text(f"study_setting_{c.name}", language) for c in beside.coordinates]
+    figure.update_xaxes(
+        tickvals=list(range(len(names))), ticktext=names, side="top", range=[-0.45, len(names) - 0.4], ticks=""
     )
-    figure.update_layout(margin={"l": 60, "r": 50, "t": 60, "b": 20})
+    figure.update_yaxes(visible=False, range=[-0.08, 1.12])
+    figure.update_layout(legend={"y": -0.06, "yanchor": "top"})
     return figure
-
-
-def _axis(coordinate: "Coordinate") -> dict[str, object]:
-    import math
-
-    if coordinate.names:
-        ticks = list(range(len(coordinate.names)))
-        return {
-            "label": coordinate.name,
-            "values": list(coordinate.values),
-            "tickvals": ticks,
-            "ticktext": [escape(name) for name in coordinate.names],
-            "range": [-0.3, len(ticks) - 0.7],
-        }
-    if coordinate.logarithmic:
-        values = [math.log10(v) for v in coordinate.values]
-        ends = min(values), max(values)
-        places = [ends[0] + (ends[1] - ends[0]) * i / (TICKS - 1) for i in range(TICKS)]
-        return {
-            "label": coordinate.name,
-            "values": [short(v) for v in values],
-            "tickvals": [short(p) for p in places],
-            "ticktext": [f"{10**p:.1g}" for p in places],
-        }
-    return {"label": coordinate.name, "values": [short(v) for v in coordinate.values]}

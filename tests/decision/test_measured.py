@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from selector.decision.measured import conditioned
+from selector.advisor import recommend
+from selector.decision.measured import Measured, Study, conditioned
 from selector.estimation.accuracy import Setup, Task, accuracy_draws, log_odds
 from selector.evidence.metrics import ACCURACY
 from selector.evidence.record import Figure, Provenance
@@ -45,3 +48,31 @@ def test_two_measurements_stand_side_by_side(prior: np.ndarray) -> None:
     assert after.mean(axis=1)[:2] == pytest.approx([80.0, 70.0], abs=0.5)
     assert np.array_equal(after, conditioned(prior, [(0, measured(80.0)), (1, measured(70.0))], seed=0))
     assert np.array_equal(conditioned(prior, [], seed=0).round(6), prior.round(6))
+
+
+def study(frozen_blocks: int, *, name: str = "mobilenetv2_100", random_init: bool = False) -> Study:
+    winner = Measured(name, "mine", frozen_blocks, 224, measured(88.0), None)
+    return Study((winner,), {"epochs": 3}, 5, 40, 0.8, 120.0, "selector recommend --data d --budget 120s", random_init)
+
+
+def test_the_trained_model_is_what_is_recommended_as_it_was_measured(tmp_path: Path) -> None:
+    answer = recommend("edge", 500, classes=4, store=tmp_path / "none.sqlite", study=study(11))
+    chosen = answer.recommendation.candidate
+    assert (chosen.backbone, chosen.freeze.name, chosen.freeze.frozen_blocks) == ("mobilenetv2_100", "mine", 11)
+    assert chosen.accuracy == measured(88.0)
+    assert chosen.feasible
+    assert answer.recommendation.hyperparameters == {"epochs": 3}
+    assert answer.recommendation.why[0].key == "why.measured"
+    assert answer.next_measurements[0].command == "selector recommend --data d --budget 240s"
+    assert all(
+        "conditioned on 1 setups" in c.accuracy.source for c in answer.candidates if c.accuracy != measured(88.0)
+    )
+
+
+def test_a_trained_model_that_breaks_the_limits_is_told_and_not_recommended(tmp_path: Path) -> None:
+    large = study(0, name="vgg16", random_init=True)
+    answer = recommend("edge", 500, classes=4, store=tmp_path / "none.sqlite", study=large)
+    assert answer.recommendation.candidate.backbone != "vgg16"
+    assert answer.recommendation.why[0].key == "why.expected"
+    keys = [note.key for note in answer.notes]
+    assert keys[:2] == ["warning.random_init", "warning.trained_breaks_limits"]

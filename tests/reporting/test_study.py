@@ -31,9 +31,11 @@ def test_complete_trials_stand_beside_each_other(tmp_path: Path) -> None:
     assert beside.scores == (0.5, 0.7, 0.6)
     by_name = {c.name: c for c in beside.coordinates}
     assert "backbone" not in by_name  # there was one
-    assert by_name["freeze"].names == ("head", "last-3")
-    assert by_name["freeze"].values == (0.0, 1.0, 1.0)
-    assert by_name["lr"].logarithmic
+    assert by_name["freeze"].ticks == ((0.0, "head"), (1.0, "last-3"))
+    assert by_name["freeze"].places == (0.0, 1.0, 1.0)
+    assert by_name["lr"].places[1] > 0.5  # 1e-4, 3e-4, 5e-4 on a logarithmic axis
+    assert by_name["dropout"].ticks == ((0.0, "0.3"),)  # all had the same
+    assert beside.winner == 2
 
 
 def test_mistakes_show_their_pictures_where_they_are_still_there(tmp_path: Path) -> None:
