@@ -33,6 +33,10 @@ class Predictor:
         file = folder / MODEL_FILES[precision]
         settings = folder / "preprocessing.json"
         missing = [p.name for p in (file, settings) if not p.is_file()]
+        if missing == [MODEL_FILES["int8-static"]] and (folder / MODEL_FILES["fp32"]).is_file():
+            raise InvalidInput(
+                f"{folder} holds a model in fp32 alone: the budget left no time for int8 (its README says what there is)"
+            )
         if missing:
             raise InvalidInput(
                 f"{folder} holds no {' and no '.join(missing)}; give the folder that `selector tune` saved its model in"
