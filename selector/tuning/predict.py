@@ -35,7 +35,7 @@ class Predictor:
         missing = [p.name for p in (file, settings) if not p.is_file()]
         if missing == [MODEL_FILES["int8-static"]] and (folder / MODEL_FILES["fp32"]).is_file():
             raise InvalidInput(
-                f"{folder} holds a model in fp32 alone: the budget left no time for int8 (its README says what there is)"
+                f"{folder} holds a model in fp32 alone: the budget left no time for int8 (see its README)"
             )
         if missing:
             raise InvalidInput(
