@@ -130,6 +130,9 @@ def profile(
         finally:
             progress.close()
         write(session, before, True)
+    slowed = read_state().slowed_since(before)
+    if slowed and not quiet:
+        console.print(f"{slowed}: figures may be those of a slowed machine", style="yellow", highlight=False)
     _report(session, console, as_json=as_json or output == Path("-"), quiet=quiet)
 
 
@@ -154,15 +157,20 @@ def _writer(stack: ExitStack, output: Path | None, as_json: bool) -> Callable[["
 def _document(session: "Session", before: "State", complete: bool) -> dict[str, Any]:
     """The contract's document. `complete` is false in a file that a broken run left."""
     from selector.hardware.machine import read_state
+    from selector.profiling.energy import availability
+    from selector.profiling.runtimes import runtime
 
+    devices = sorted({runtime(name).device for r in session.records if (name := r.conditions.runtime)})
     return {
         "schema_version": 1,
         "complete": complete,
         "records": [record.as_json() for record in session.records],
         "failures": [failure.as_json() for failure in session.failures],
         "environment": session.environment,
+        # clocks and throttling; never read while something is timed
         "state": {"before": before.as_json(), "after": read_state().as_json()},
         "timed_s": session.timed_s,
+        "energy": {device: availability(device) for device in devices},
         # records of a broken run that --resume took over: they are among `records`
         "resumed": {"measurements": session.kept.parts, "records": len(session.kept.records)},
     }

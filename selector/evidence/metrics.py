@@ -64,6 +64,14 @@ MEMORY_RSS = Metric(
     "peak resident memory of the inference process",
     "推理进程的峰值常驻内存",
 )
+ENERGY = Metric(
+    "energy_mj",
+    "mJ",
+    "lower",
+    1,
+    "energy of the whole processor or GPU for one inference, its idle share included",
+    "单次推理时整个处理器或 GPU 的能耗(含空闲功耗)",
+)
 ARTIFACT = Metric("artifact_bytes", "B", "lower", 0, "size of the model file", "模型文件大小")
 BUILD = Metric(
     "build_ms",
@@ -176,6 +184,7 @@ METRICS: dict[str, Metric] = {
         LOAD,
         FIRST_INFERENCE,
         MEMORY_RSS,
+        ENERGY,
         ARTIFACT,
         BUILD,
         AGREEMENT_TOP1,

@@ -16,6 +16,64 @@ class Gpu:
     driver: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GpuState:
+    """How a GPU is at one moment. None: it cannot be read here."""
+
+    name: str
+    clock_mhz: int | None
+    temperature_c: int | None
+    power_w: float | None
+    throttled_by: tuple[str, ...] | None  # what holds the clock down; empty: nothing
+
+
+# NVML's bits of reasons that slow a clock down (nvml.h, nvmlClocksEventReasons); idle and set clocks are none
+_SLOWDOWNS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "thermal (driver)",
+    0x40: "thermal (hardware)",
+    0x80: "power brake",
+}
+
+
+def gpu_states() -> tuple[GpuState, ...]:
+    """The GPUs' present states; empty where there is none or the management library is missing."""
+    try:
+        import pynvml  # the module of the package nvidia-ml-py
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(_state(pynvml, handle) for handle in handles)
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _state(pynvml: Any, handle: Any) -> GpuState:
+    def ask(call: Any, *arguments: Any) -> Any:
+        try:
+            return call(handle, *arguments)
+        except pynvml.NVMLError:
+            return None
+
+    power = ask(pynvml.nvmlDeviceGetPowerUsage)
+    reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+    return GpuState(
+        name=_word(pynvml.nvmlDeviceGetName(handle)),
+        clock_mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
+        temperature_c=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+        power_w=None if power is None else power / 1e3,
+        throttled_by=None if reasons is None else tuple(word for bit, word in _SLOWDOWNS.items() if reasons & bit),
+    )
+
+
 def gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
     """The GPUs in the management library's order; empty where there is none or nothing tells of one."""
     if root == Path("/"):  # the library tells of this machine, not of a recorded one

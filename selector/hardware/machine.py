@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selector.hardware.control_groups import quota
-from selector.hardware.gpus import Gpu, gpus
+from selector.hardware.gpus import Gpu, GpuState, gpu_states, gpus
 
 # what inference kernels are chosen by, as the kernel spells it → the name used here
 ISA_FEATURES = {
@@ -115,6 +115,16 @@ class State:
     temperature_c: float | None  # the hottest sensor of the processor
     throttle_events: int | None  # thermal throttling counted since boot, all cores
     memory_available_bytes: int | None
+    gpus: tuple[GpuState, ...] = ()
+
+    def slowed_since(self, before: "State") -> str | None:
+        """What held clocks down between `before` and now, in words; None: nothing, or nothing that can be read."""
+        parts = []
+        if self.throttle_events is not None and before.throttle_events is not None:
+            count = self.throttle_events - before.throttle_events
+            parts += [f"the processor throttled {count} times for heat"] if count > 0 else []
+        parts += [f"{gpu.name} is slowed by {', '.join(gpu.throttled_by)}" for gpu in self.gpus if gpu.throttled_by]
+        return "; ".join(parts) or None
 
     def as_json(self) -> dict[str, Any]:
         """All of it, as plain data; the time in ISO 8601."""
@@ -168,6 +178,7 @@ def read_state(root: Path = Path("/")) -> State:
         temperature_c=_temperature(),
         throttle_events=sum(throttled) if throttled else None,
         memory_available_bytes=int(psutil.virtual_memory().available),
+        gpus=gpu_states() if root == Path("/") else (),
     )
 
 

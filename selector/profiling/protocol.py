@@ -84,6 +84,7 @@ class Measurement:
     warmup_samples: int
     stable: bool
     reason: str | None
+    energy_mj: float | None = None  # of one inference, over the steady windows; None: it could not be read
 
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

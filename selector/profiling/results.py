@@ -119,6 +119,10 @@ class Scribe:
         if figure.p90 is not None:
             note = f"{_windows(figure)}; upper bound at 99 % confidence from order statistics"
             records.append(self._record(job, version, "latency_ms_p90", figure.p90, note, **rest))
+        if figure.energy_mj is not None:
+            counter = "NVML" if runtime(job.runtime).device == "gpu" else "RAPL"
+            note = f"{_windows(figure)}; {counter}, whole device, idle share included"
+            records.append(self._record(job, version, "energy_mj", figure.energy_mj, note, **rest))
         return records
 
     def _training(self, job: TrainingJob, version: str, result: TrainingResult) -> list[Record]:

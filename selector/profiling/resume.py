@@ -103,7 +103,8 @@ class _Search:
 
     def steady(self, job: InferenceJob) -> list[Record]:
         records = self.of(job, STEADY)
-        return [*records, *(self.of(job, {"latency_ms_p90"}) if records else [])]
+        optional = ({"latency_ms_p90"}, {"energy_mj"}) if records else ()
+        return [*records, *(record for metric in optional for record in self.of(job, metric))]
 
     def rates(self, job: ThroughputJob) -> list[tuple[ThroughputJob, Record]]:
         sizes = {at.batch_size for at, name in self.newest if name in RATE}  # type: ignore[attr-defined]  # conditions

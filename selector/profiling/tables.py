@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RATE = "ms_per_sample"
+SOMETIMES = ("energy_mj", "agreement_top1", "cosine_logits")
 INFERENCE_COLUMNS = (
     ("latency_ms_p50", "p50"),
     ("latency_ms_p90", "p90 ≤"),
+    ("energy_mj", "mJ"),
     ("load_ms", "load"),
     ("first_inference_ms", "first"),
     ("memory_rss_peak_bytes", "peak MB"),
@@ -50,10 +52,8 @@ def _table(records: Sequence[Record], columns: Sequence[tuple[str, str]], title:
     for record in records:
         rows.setdefault(record.conditions, {})[record.figure.metric.name] = record
     told = {record.figure.metric.name for record in records}
-    # what lossy precisions add is no column of dashes where there are none
-    columns = [
-        column for column in columns if column[0] in told or column[0] not in ("agreement_top1", "cosine_logits")
-    ]
+    # what not every run measures is no column of dashes
+    columns = [column for column in columns if column[0] in told or column[0] not in SOMETIMES]
     with_depth = any(at.freeze for at in rows)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("backbone", overflow="fold")

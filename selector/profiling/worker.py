@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from selector.profiling import forks, runtimes
 from selector.profiling.agreement import measure_agreement
+from selector.profiling.energy import Meter, meter
 from selector.profiling.images import ImageSet
 from selector.profiling.jobs import InferenceJob, ModelJob, ThroughputJob, TrainingJob, job_from_json
 from selector.profiling.memory import mapped_library_pages, peak_rss_of_fork
-from selector.profiling.protocol import Settings, Tracker
+from selector.profiling.protocol import Measurement, Settings, Tracker
 from selector.profiling.results import ColdResult, Rate, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
 from selector.profiling.throughput import next_batch
@@ -63,6 +64,23 @@ class Entry:
     step: Callable[[], object]
     close: Callable[[], None]
     tracker: Tracker
+    joules: list[float | None] = field(default_factory=list)  # of each window, the uncounted inference included
+
+    def take_window(self, meter: Meter) -> None:
+        """Time one window, and read the energy before and after it."""
+        before = meter.read()
+        samples = window(self.step, self.tracker)
+        self.joules.append(meter.spent(before, meter.read()))
+        self.tracker.add(samples)
+
+    def measurement(self) -> Measurement:
+        """The figure with its energy; None where a steady window's could not be read."""
+        first = self.tracker.steady_from or 0
+        joules = [j for j in self.joules[first:] if j is not None]
+        windows = self.tracker.windows[first:]
+        inferences = sum(len(samples) + 1 for samples in windows)
+        energy = sum(joules) / inferences * 1e3 if len(joules) == len(windows) else None
+        return replace(self.tracker.measurement(), energy_mj=energy)
 
 
 def main() -> None:
@@ -135,7 +153,7 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
             if wanted:
                 entries.append((item["id"], job, file))
         loaded = [entry for at in entries if (entry := _load(channel, stack, runtime, at, settings))]
-        take_turns(channel, loaded)
+        take_turns(channel, loaded, meter(runtime.device))
 
 
 def throughput(channel: Channel, task: dict[str, Any]) -> None:
@@ -206,7 +224,7 @@ def measure_cold(
     )
 
 
-def take_turns(channel: Channel, entries: list[Entry]) -> None:
+def take_turns(channel: Channel, entries: list[Entry], meter: Meter) -> None:
     """Time all models window by window in turns, each until its figure is good enough.
 
     In turns, so that a spell of noise on the machine falls on all and not on one, and each is seen at several times.
@@ -219,7 +237,7 @@ def take_turns(channel: Channel, entries: list[Entry]) -> None:
         for entry in list(active):
             channel.announce("turn", id=entry.id)
             try:
-                entry.tracker.add(window(entry.step, entry.tracker))
+                entry.take_window(meter)
             except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
                 outcome, detail = forks.classify_error(error)
                 channel.tell("failed", id=entry.id, outcome=outcome, detail=detail)
@@ -228,7 +246,7 @@ def take_turns(channel: Channel, entries: list[Entry]) -> None:
                 continue
             if entry.tracker.finished:
                 timed_s = entry.tracker.timed_s
-                channel.tell("measured", id=entry.id, result=to_json(entry.tracker.measurement()), timed_s=timed_s)
+                channel.tell("measured", id=entry.id, result=to_json(entry.measurement()), timed_s=timed_s)
                 active.remove(entry)
                 entry.close()
             else:

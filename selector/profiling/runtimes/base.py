@@ -61,6 +61,7 @@ class Runtime(ABC):
     precisions: ClassVar[tuple[str, ...]]  # those that it knows; hardware may lack some
     distribution: ClassVar[str]  # the installed distribution whose version is the runtime's
     loads: ClassVar[Literal["weights", "onnx"]]  # which file: a safetensors state dict or an ONNX graph
+    device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
     by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:

@@ -82,6 +82,7 @@ class OnnxRuntimeCuda(OnnxRuntime):
     name: ClassVar[str] = "onnxruntime-cuda"
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16")
     distribution: ClassVar[str] = "onnxruntime-gpu"
+    device = "gpu"
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:

@@ -37,6 +37,7 @@ class TensorRT(Runtime):
     name: ClassVar[str] = "tensorrt"
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "int8-static")
     distribution: ClassVar[str] = "tensorrt"
+    device = "gpu"
     module: ClassVar[str] = "tensorrt"
     loads = "onnx"
 

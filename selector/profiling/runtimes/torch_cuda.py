@@ -23,6 +23,7 @@ class TorchCuda(Runtime):
     name: ClassVar[str] = "torch-cuda"
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "bf16")
     distribution: ClassVar[str] = "torch"
+    device = "gpu"
     loads = "weights"
 
     _module: "torch.nn.Module | None" = None

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from selector.hardware.machine import State, read_state
+from selector.profiling.energy import Counter, Meter, meter
+
+
+def zone(root: Path, name: str, uj: int, most: int = 10_000_000) -> Path:
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "energy_uj").write_text(f"{uj}\n")
+    (folder / "max_energy_range_uj").write_text(f"{most}\n")
+    return folder / "energy_uj"
+
+
+def test_packages_are_added_and_their_parts_are_not(tmp_path: Path) -> None:
+    first = zone(tmp_path, "intel-rapl:0", 1_000_000)
+    second = zone(tmp_path, "intel-rapl:1", 2_000_000)
+    zone(tmp_path, "intel-rapl:0:0", 500_000)
+    made = meter("cpu", tmp_path)
+    before = made.read()
+    first.write_text("1500000")
+    second.write_text("2250000")
+    assert made.spent(before, made.read()) == pytest.approx(0.75)
+    assert made.why is None
+
+
+def test_a_counter_that_starts_again_loses_nothing(tmp_path: Path) -> None:
+    file = zone(tmp_path, "intel-rapl:0", 9_900_000)
+    made = meter("cpu", tmp_path)
+    before = made.read()
+    file.write_text("100000")
+    assert made.spent(before, made.read()) == pytest.approx(0.2)
+
+
+def test_what_cannot_be_read_is_not_measured_and_says_why(tmp_path: Path) -> None:
+    made = meter("cpu", tmp_path / "nothing")
+    assert made.read() is None
+    assert made.spent(None, None) is None
+    assert "not measured" in (made.why or "")
+
+
+def test_a_counter_that_goes_away_gives_no_figure(tmp_path: Path) -> None:
+    file = zone(tmp_path, "intel-rapl:0", 1)
+    made = meter("cpu", tmp_path)
+    before = made.read()
+    file.unlink()
+    assert made.spent(before, made.read()) is None
+
+
+def test_energy_of_one_inference_counts_the_uncounted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from selector.profiling import worker
+    from selector.profiling.protocol import Settings, Tracker
+
+    spent = iter(range(10_000))
+    calls = [0]
+
+    def step() -> None:
+        calls[0] += 1
+
+    entry = worker.Entry(0, step, lambda: None, Tracker(Settings(window_s=0.001, deadline_s=0.2, warmup_cap_s=0.1)))
+    one_joule_a_window = Meter((Counter(lambda: float(next(spent)), None),))
+    while not entry.tracker.finished:
+        entry.take_window(one_joule_a_window)
+    figure = entry.measurement()
+    assert figure.energy_mj == pytest.approx(1e3 * figure.windows / (figure.n + figure.windows))
+    assert calls[0] == figure.n + figure.warmup_samples + len(entry.tracker.windows)
+
+
+def test_throttling_between_two_states_is_told() -> None:
+    before = read_state()
+
+    def state(events: int | None) -> State:
+        return State(before.at, None, None, None, events, None)
+
+    assert state(7).slowed_since(state(7)) is None
+    assert state(None).slowed_since(state(7)) is None
+    assert state(9).slowed_since(state(7)) == "the processor throttled 2 times for heat"

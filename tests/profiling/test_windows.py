@@ -1,0 +1,64 @@
+"""What is timed is exactly the call: held with a clock that only the calls move."""
+
+import pytest
+
+from selector.profiling import worker
+from selector.profiling.protocol import Settings, Tracker
+from selector.profiling.worker import take_window, window
+
+
+class Clock:
+    """A clock that stands still between calls of `busy`. Counts who reads it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000
+        self.reads = 0
+
+    def __call__(self) -> int:
+        self.reads += 1
+        return self.now
+
+    def busy(self, *ns: int):  # type: ignore[no-untyped-def]
+        """A step that takes these times one after another, the last one for ever."""
+        times = list(ns)
+
+        def step() -> None:
+            self.now += times.pop(0) if len(times) > 1 else times[0]
+
+        return step
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(worker, "perf_counter_ns", made)
+    return made
+
+
+@pytest.mark.parametrize("ns", [0, 1, 1_000_000, 999_999_999])
+def test_a_known_time_is_reported_to_the_nanosecond(clock: Clock, ns: int) -> None:
+    assert take_window(clock.busy(ns), 5, at_least=2, limit_s=100) == [ns / 1e6] * 5
+
+
+def test_the_first_call_of_a_window_is_not_counted(clock: Clock) -> None:
+    assert take_window(clock.busy(50_000_000, 1_000_000), 3, at_least=2, limit_s=1) == [1.0, 1.0, 1.0]
+
+
+def test_each_sample_is_between_two_readings_with_nothing_else_there(clock: Clock) -> None:
+    take_window(clock.busy(10), 100, at_least=2, limit_s=1)
+    assert clock.reads == 2 * 100 + 1  # and one for the window's end
+
+
+def test_a_window_that_grows_too_long_ends_with_what_it_must_hold(clock: Clock) -> None:
+    assert take_window(clock.busy(1, 10**9), 1000, at_least=4, limit_s=2.5) == [1000.0] * 4
+    assert len(take_window(clock.busy(10**9), 1000, at_least=2, limit_s=2.5)) == 3
+
+
+def test_windows_of_a_known_time_make_a_figure_without_an_error(clock: Clock) -> None:
+    tracker = Tracker(Settings(window_s=0.01))
+    step = clock.busy(40_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # slow at first
+    while not tracker.finished:
+        tracker.add(window(step, tracker))
+    figure = tracker.measurement()
+    assert figure.stable
+    assert (figure.p50, figure.low, figure.high, figure.p90) == (1.0, 1.0, 1.0, 1.0)
