@@ -141,7 +141,7 @@ def _table(results: dict[str, Any]) -> str:
         "whose mix is not that of twenty: what the same first three took in both stands beside the ratio. "
         "Made by `benchmarks/tune_cache.py`.",
         "",
-        "| depth | cache | images | trials | trials an hour | ratio | first three trials | test macro-F1 (95 % interval) |",
+        "| depth | cache | images | trials | an hour | ratio | first three | test macro-F1 (95 % interval) |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for freeze in ("head", "last-3"):
