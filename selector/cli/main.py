@@ -4,6 +4,7 @@ Commands import what they need inside their functions, so that `selector --help`
 """
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -56,6 +57,7 @@ app.add_typer(probe.app, name="probe")
 
 def main() -> None:
     """Run the command line and exit with the code of design: 0 ok, 1 failed, 2 bad input, 3 infeasible, 4, 5."""
+    _write_unicode()
     try:
         app()
     except SelectorError as error:
@@ -67,3 +69,23 @@ def main() -> None:
     except BrokenPipeError:  # `selector … | head`: the reader left, which is no failure
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        print(  # noqa: T201 - as above
+            f"selector: unexpected failure, a fault of selector itself: {what[:500]}; "
+            "`selector --debug …` shows where it happened",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _write_unicode() -> None:
+    """Let any locale print: JSON and pages are UTF-8 by their standards; a terminal shows what it can."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8")

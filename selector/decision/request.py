@@ -11,6 +11,7 @@ from selector.estimation.accuracy import domains
 from selector.hardware.profiles import HardwareProfile, Kind
 
 AT_MOST, AT_LEAST = "at most", "at least"
+MAX_IMAGES = 10**12  # beyond any data set there is; a number with more digits is a slip
 MAX_CLASSES = 1_000_000  # beyond it a classifier head is no longer a small part of any backbone
 
 
@@ -108,6 +109,8 @@ def _size_faults(data_size: int, classes: int | None) -> list[str]:
     faults = []
     if data_size < 1:
         faults.append(f"--data-size is {data_size}; give the number of labelled images, 1 or more")
+    elif data_size > MAX_IMAGES:
+        faults.append(f"--data-size is above {MAX_IMAGES:,}; give the number of labelled images that there are")
     if classes is not None and not 2 <= classes <= MAX_CLASSES:
         faults.append(f"--classes is {classes}; a classification has from 2 to {MAX_CLASSES} classes")
     elif classes is not None and 1 <= data_size < classes:
