@@ -35,12 +35,7 @@ def document(
             "precision": chosen.precision,
             "resolution": chosen.resolution,
             "hyperparameters": answer.recommendation.hyperparameters,
-            "expected": {
-                "accuracy": _figure(chosen.accuracy),
-                "latency_ms": _figure(chosen.latency),
-                "artifact_mb": _megabytes(chosen.artifact),
-                "train_seconds": _figure(chosen.train_seconds),
-            },
+            "expected": _expected(chosen),
             "probability_best": chosen.probability_best,
             "expected_regret": chosen.expected_regret,
             "why": [say(reason, language) for reason in answer.recommendation.why],
@@ -121,6 +116,7 @@ def _candidate(c: Candidate, language: str) -> dict[str, Any]:
         "resolution": c.resolution,
         "params": c.params,
         "macs": c.macs,
+        "expected": _expected(c),
         "accuracy": _figure(c.accuracy),
         "latency_ms": _figure(c.latency),
         "latency_ms_p90": _figure(c.latency_p90),
@@ -134,6 +130,15 @@ def _candidate(c: Candidate, language: str) -> dict[str, Any]:
         "expected_regret": c.expected_regret,
         "tied": c.tied,
         "conflicts": [say(conflict, language) for conflict in c.conflicts],
+    }
+
+
+def _expected(c: Candidate) -> dict[str, Any]:
+    return {
+        "accuracy": _figure(c.accuracy),
+        "latency_ms": _figure(c.latency),
+        "artifact_mb": _megabytes(c.artifact),
+        "train_seconds": _figure(c.train_seconds),
     }
 
 

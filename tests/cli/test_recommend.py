@@ -45,6 +45,8 @@ def test_json_is_one_document_of_the_contract(home: Path) -> None:
     assert all(isinstance(reason, str) and reason for reason in chosen["why"])
     for candidate in made["candidates"]:
         assert {"params", "macs", "feasible", "violations", "pareto", "probability_best"} <= candidate.keys()
+        assert candidate["expected"].keys() == chosen["expected"].keys()
+        assert all(figure == candidate[name] for name, figure in candidate["expected"].items())
         for name in ("accuracy", "latency_ms", "artifact_mb", "memory_mb", "train_seconds"):
             figure = candidate[name]
             assert figure is None or figure.keys() == {"value", "low", "high", "unit", "provenance", "source"}
