@@ -73,6 +73,7 @@ class Session:
     stop_reason: str = "budget"
     _running: dict[int, _Running] = field(default_factory=dict)
     _misfits: int = 0
+    _unfit: int = 0
     _seen: float = 0.0
     _started: int = 0
 
@@ -89,6 +90,8 @@ class Session:
             if self.search_left_s < -1.0:
                 self._stop_all()
             self._sign_of_life()
+        if self._unfit:
+            self.tell(f"{self._unfit} proposed trials would not have fitted the time that was left")
 
     @property
     def search_left_s(self) -> float:
@@ -133,6 +136,7 @@ class Session:
             self._misfits += 1
             detail = f"caching and {FEWEST_EPOCHS} epochs would take about {least:.0f} s, {max(left, 0):.0f} s are left"
             self._end(trial, TrialState.PRUNED, "no-time", detail)
+            self._unfit += 1  # told together at the end: near it most proposals are too long
             return
         self._misfits = 0
         self._started += 1
@@ -181,6 +185,7 @@ class Session:
         if event["kind"] == "stopped":
             del self._running[number]
             self._end(running.trial, TrialState.PRUNED, "no-time", "the time ended while features were cached")
+            self.tell(f"trial {running.trial.number}: the time ended while features were cached")
             return
         if event["kind"] == "done":
             running.fill = event["result"]
@@ -209,6 +214,7 @@ class Session:
         self._note(trial, "epochs", running.epochs)
         if running.pruned:
             self._end(trial, TrialState.PRUNED, "pruned", "in the worse half after as many epochs")
+            self.tell(f"trial {trial.number}: pruned after {seconds:.0f} s")
         elif kind == "done":
             self._note(trial, "cached", result["cached"])
             self.pace.learn_train(running.recipe, result["step_seconds"], result["batch_size"], cached=result["cached"])
@@ -220,6 +226,7 @@ class Session:
             self.tell(f"trial {trial.number}: macro-F1 {result['macro_f1']:.3f} after {seconds:.0f} s")
         elif kind == "stopped":
             self._end(trial, TrialState.PRUNED, "no-time", "the time ended during training")
+            self.tell(f"trial {trial.number}: the time ended during training")
         else:
             self._end(trial, TrialState.FAIL, kind, event["detail"])
 
@@ -230,7 +237,7 @@ class Session:
         self._note(trial, "detail", detail[:500])
         # told twice where the answer to the first was lost with the connection: the second finds it done
         patiently(lambda: self.opened.study.tell(trial.number, value, state, skip_if_finished=True))
-        if outcome not in ("complete", "pruned"):
+        if outcome not in ("complete", "pruned", "no-time"):
             self.tell(f"trial {trial.number}: {outcome}: {detail[:200]}")
 
     def _note(self, trial: optuna.Trial, name: str, value: Any) -> None:
