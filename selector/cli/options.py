@@ -1,5 +1,6 @@
 """Options that several commands share, declared once so that they read the same everywhere."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,3 +22,12 @@ ProfileFolder = Annotated[
         help="Folder with hardware profiles of your own.",
     ),
 ]
+
+
+def one_linear_algebra_thread() -> None:
+    """Keep NumPy's OpenBLAS at one thread, unless the user has said how many; call it before NumPy is imported.
+
+    An answer solves many small systems: more threads gain nothing on an idle machine, and on a busy one they wait
+    for each other by spinning, which takes an answer from one second to four.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

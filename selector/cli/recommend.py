@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
+from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store, one_linear_algebra_thread
 from selector.errors import InvalidInput, OutputFailed
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def recommend(
     The page goes to -o PATH; without it to the folder reports/ in the user's data folder, and the answer says where.
     With --json, -o names the JSON document, unless PATH ends in .html: then it names the page.
     """
+    if data is None:  # a search's workers have threads of their own
+        one_linear_algebra_thread()
     from selector.decision.request import AskedLimits
     from selector.reporting.output import STDOUT, opened_output
     from selector.reporting.page import render_page

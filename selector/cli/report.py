@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from selector.cli.options import Output, ProfileFolder, Quiet, Store
+from selector.cli.options import Output, ProfileFolder, Quiet, Store, one_linear_algebra_thread
 from selector.errors import InvalidInput, NoFeasibleCandidate
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def report(
 
     Writes selector-report.html here, or to -o PATH, and prints where; the page needs no network.
     """
+    one_linear_algebra_thread()
     from selector import advisor
     from selector.reporting.output import STDOUT, opened_output
     from selector.reporting.page import MAX_ANSWERS, render_page
