@@ -15,7 +15,7 @@ from selector.cli import (
     hardware,
     hardware_calibrate,
     probe,
-    profile,
+    profile_app,
     recommend,
     report,
     runtimes,
@@ -42,7 +42,6 @@ def root(debug: Debug = False) -> None:
 app.command()(recommend.recommend)
 app.command()(catalog.catalog)
 app.command()(estimate.estimate)
-app.command()(profile.profile)
 app.command()(runtimes.runtimes)
 app.command(cls=report.Several)(report.report)
 app.command()(tune)
@@ -52,6 +51,7 @@ hardware.app.command("calibrate")(hardware_calibrate.calibrate)
 hardware.app.command("plan")(hardware_calibrate.plan)
 hardware.app.command("import-evidence")(hardware_calibrate.import_evidence)
 app.add_typer(hardware.app, name="hardware")
+app.add_typer(profile_app.app, name="profile")
 app.add_typer(probe.app, name="probe")
 
 

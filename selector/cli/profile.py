@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selector.cli.options import Json, Output, Quiet, Store
-from selector.cli.profile_grid import read_grid
+from selector.cli.profile_blocks import by_block
+from selector.cli.profile_grid import grid_of_blocks, read_grid
 from selector.cli.profile_progress import Progress
 from selector.errors import NotComparable
 
@@ -71,6 +72,14 @@ def profile(
             "weights and images, is not measured again.",
         ),
     ] = False,
+    blocks: Annotated[
+        bool,
+        typer.Option(
+            "--by-block",
+            help="Instead: MACs, activations and time of each block of one backbone in torch-eager. "
+            "-o FILE.html draws them; nothing goes to the store.",
+        ),
+    ] = False,
     output: Output = None,
     store: Store = None,
     as_json: Json = False,
@@ -78,7 +87,8 @@ def profile(
 ) -> None:
     """Measure latency, load time and memory of backbones here, and what training costs at a freeze depth.
 
-    Every finished figure is in the evidence store before the next measurement starts.
+    Every finished figure is in the evidence store before the next measurement starts. `selector profile show` shows
+    what it holds.
     """
     from rich.console import Console
 
@@ -102,6 +112,9 @@ def profile(
         throughput,
         machine,
     )
+    if blocks:
+        by_block(grid_of_blocks(grid), machine, output, as_json=as_json)
+        return
     jobs = plan(grid, machine)
     material = Material(weights, images)
     material.check(grid.backbones)

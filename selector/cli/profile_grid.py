@@ -62,6 +62,25 @@ def read_grid(
     return grid
 
 
+def grid_of_blocks(grid: "Grid") -> "Grid":
+    """The grid for `--by-block`: torch-eager, fp32. Raises InvalidInput for options that do not go with it."""
+    from dataclasses import replace
+
+    found = [
+        f"--by-block does not go with {option}"
+        for option, given in (
+            ("--freeze", grid.freezes),
+            ("--throughput", grid.throughput),
+            ("another --runtime than torch-eager", set(grid.runtimes) - {"torch-eager"}),
+            ("another --precision than fp32", set(grid.precisions) - {"fp32"}),
+        )
+        if given
+    ]
+    if found:
+        raise InvalidInput(found)
+    return replace(grid, runtimes=("torch-eager",))
+
+
 def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 

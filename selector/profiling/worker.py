@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -88,7 +88,14 @@ def main() -> None:
     forks.die_with_parent()
     channel = Channel()
     task = channel.task()
-    kinds = {"export": export, "inference": inference, "throughput": throughput, "training": training}
+    kinds = {
+        "export": export,
+        "inference": inference,
+        "throughput": throughput,
+        "training": training,
+        "peaks": peaks,
+        "blocks": by_block,
+    }
     kinds[task["kind"]](channel, task)
     channel.tell("done")
 
@@ -184,6 +191,23 @@ def throughput(channel: Channel, task: dict[str, Any]) -> None:
             channel.tell("failed", id=item["id"], outcome=outcome, detail=detail)
             continue
         channel.tell("saturated", id=item["id"])
+
+
+def peaks(channel: Channel, task: dict[str, Any]) -> None:
+    """Measure the machine's ceilings."""
+    from selector.profiling.peaks import measure_peaks
+
+    channel.tell("peaks", result=asdict(measure_peaks(task["threads"])))
+
+
+def by_block(channel: Channel, task: dict[str, Any]) -> None:
+    """Time the blocks of one backbone."""
+    import torch
+
+    from selector.profiling.block_costs import time_blocks
+
+    torch.set_num_threads(task["threads"])
+    channel.tell("blocks", result=time_blocks(task["backbone"], task["resolution"]))
 
 
 def measure_cold(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from selector.errors import MeasurementFailed
 from selector.profiling.forks import classify_exit, out_of_memory_kills
 
 GRACE_S = 30.0
@@ -42,6 +43,17 @@ class WorkerEnded(Exception):
         self.outcome = outcome
         self.detail = detail
         super().__init__(f"{outcome}: {detail}")
+
+
+def ask_worker(task: dict[str, Any]) -> dict[str, Any]:
+    """The one result of a task that has but one. Raises MeasurementFailed where the worker dies without it."""
+    try:
+        for event in run_worker({"patience_s": 300.0, **task}):
+            result: dict[str, Any] = event["result"]
+            return result
+    except WorkerEnded as ended:
+        raise MeasurementFailed(f"measuring {task['kind']} failed: {ended}") from ended
+    raise MeasurementFailed(f"measuring {task['kind']} brought no result")
 
 
 def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,174 @@
+"""`selector profile show`: what the store holds of a device, readable, with its roofline."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
+from selector.errors import NotComparable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from selector.evidence.record import Conditions, Record
+    from selector.evidence.store import Store as EvidenceStore
+    from selector.profiling.roofline import Roofline
+
+LOCAL = "local"
+
+
+def show(
+    backbones: Annotated[list[str] | None, typer.Argument(help="Only these. Without them: all.")] = None,
+    hardware: Annotated[
+        str, typer.Option("--hardware", help="Whose measurements; `selector evidence list` names them.")
+    ] = LOCAL,
+    output: Output = None,
+    store: Store = None,
+    profile_folder: ProfileFolder = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what the store holds of this machine: the newest figure of each configuration, by software environment.
+
+    -o PAGE.html writes a page with a roofline picture: achieved against peak compute and bandwidth, which are measured
+    in about three seconds on this machine, and taken from the hardware profile for another one.
+    """
+    from selector.evidence.store import open_store
+    from selector.reporting.output import STDOUT, opened_output
+
+    with open_store(store) as opened:
+        records = newest(opened.records(hardware=hardware, backbones=backbones or None, provenance="measured"))
+        if not records:
+            what = f" of {', '.join(backbones)}" if backbones else ""
+            advice = "`selector profile` measures" if hardware == LOCAL else "`selector evidence import` brings figures"
+            raise NotComparable(f"the store holds no measurement{what} on {hardware!r}; {advice}")
+        groups = by_environment(records, opened)
+    if not quiet and not as_json and output != STDOUT:
+        _print(groups)
+    if as_json:
+        typer.echo(_json(hardware, groups))
+    if output is not None:
+        with opened_output(output) as write:
+            if output.suffix.lower() in (".html", ".htm"):
+                write(_page(hardware, groups, profile_folder))
+            else:
+                write(_json(hardware, groups) + "\n")
+
+
+def newest(records: "Sequence[Record]") -> "list[Record]":
+    """The last record of each metric under the same conditions, fingerprint and protocol."""
+    kept: dict[tuple[Conditions, str, str | None, str | None], Record] = {}
+    for record in sorted(records, key=lambda r: r.recorded_at):
+        key = (record.conditions, record.figure.metric.name, record.fingerprint, record.protocol)
+        kept.pop(key, None)  # the newer one takes its own place in the order
+        kept[key] = record
+    return list(kept.values())
+
+
+def by_environment(records: "Sequence[Record]", store: "EvidenceStore") -> list[dict[str, Any]]:
+    """Records of one environment and protocol together, the last measured first: only those compare."""
+    groups: dict[tuple[str | None, str | None], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.fingerprint, record.protocol), []).append(record)
+    known = store.environments([name for name, _ in groups if name])
+    found = [
+        {
+            "fingerprint": fingerprint,
+            "protocol": protocol,
+            "first": min(r.recorded_at for r in own),
+            "last": max(r.recorded_at for r in own),
+            "environment": known.get(fingerprint or ""),
+            "records": own,
+        }
+        for (fingerprint, protocol), own in groups.items()
+    ]
+    return sorted(found, key=lambda group: group["last"], reverse=True)
+
+
+def _print(groups: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+
+    from selector.profiling.tables import tables
+
+    console = Console()
+    for group in groups:
+        console.print(described(group), highlight=False, style="bold", markup=False)
+        for table in tables(group["records"]):
+            console.print(table)
+
+
+def described(group: dict[str, Any]) -> str:
+    """An environment in one line."""
+    first, last = group["first"], group["last"]
+    begun, ended = f"{first:%Y-%m-%d %H:%M}", f"{last:%Y-%m-%d %H:%M}"
+    when = begun if begun == ended else f"{begun} to {ended}"
+    parts = [f"environment {group['fingerprint']}, protocol {group['protocol']}, {when} UTC"]
+    if group["environment"]:
+        machine, libraries = group["environment"]["machine"], group["environment"]["libraries"]
+        parts.append(f"{machine['cpu_model']}, {group['environment']['threads']} threads")
+        parts.append(", ".join(f"{name} {version}" for name, version in libraries.items() if version))
+    return "; ".join(parts)
+
+
+def _json(hardware: str, groups: list[dict[str, Any]]) -> str:
+    environments = [
+        {
+            **group,
+            "first": group["first"].isoformat(),
+            "last": group["last"].isoformat(),
+            "records": [record.as_json() for record in group["records"]],
+        }
+        for group in groups
+    ]
+    document = {"schema_version": 1, "hardware": hardware, "environments": environments}
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _page(hardware: str, groups: list[dict[str, Any]], folder: "Path | None") -> str:
+    from selector.hardware.machine import detect
+    from selector.reporting.profile_page import render_profile
+
+    charts, notes = [], []
+    for group in groups:
+        notes.append(described(group))
+    latest = [r for r in groups[0]["records"] if r.figure.metric.name == "latency_ms_p50"]
+    if hardware == LOCAL:
+        charts = _own_rooflines(detect().slug(), latest)
+    else:
+        found = _stated_roofline(hardware, latest, folder)
+        charts = [found] if found else []
+        notes += [] if found else [f"No roofline: the profile of {hardware!r} states no peak and bandwidth."]
+    if len(groups) > 1:
+        notes.append("The roofline is about the environment that was measured last.")
+    device = "this machine" if hardware == LOCAL else hardware
+    return render_profile(device, [r for group in groups for r in group["records"]], charts, notes)
+
+
+def _own_rooflines(device: str, records: "Sequence[Record]") -> "list[Roofline]":
+    """One for each thread count: the ceilings are measured with as many."""
+    from selector.profiling.peaks import Peaks
+    from selector.profiling.roofline import roofline
+    from selector.profiling.workers import ask_worker
+
+    counts = sorted({r.conditions.threads for r in records if r.conditions.threads}, reverse=True)
+    peaks = [Peaks(**ask_worker({"kind": "peaks", "threads": count})) for count in counts]
+    return [roofline(device, records, each) for each in peaks]
+
+
+def _stated_roofline(hardware: str, records: "Sequence[Record]", folder: "Path | None") -> "Roofline | None":
+    from selector.errors import UnknownName
+    from selector.hardware.loading import profile as load_profile
+    from selector.profiling.peaks import Peaks
+    from selector.profiling.roofline import roofline
+
+    try:
+        specification = {item.name: item for item in load_profile(hardware, folder).specification}
+    except UnknownName:
+        return None
+    peak, bandwidth = (specification.get(name) for name in ("peak_gflops_fp32", "bandwidth_gb_s"))
+    if not (peak and bandwidth and isinstance(peak.value, float | int) and isinstance(bandwidth.value, float | int)):
+        return None
+    source = f"stated by the hardware profile: {peak.source}; {bandwidth.source}"
+    return roofline(hardware, records, Peaks(float(peak.value), float(bandwidth.value), None, source))

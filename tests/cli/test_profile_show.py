@@ -1,0 +1,128 @@
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from selector.cli.main import main
+from selector.evidence.record import Conditions, Provenance, Record
+from selector.evidence.store import open_store
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SELECTOR_STORE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def selector(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["selector", "profile", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        return int(caught.value.code or 0), told.out, told.err
+
+    return selector
+
+
+def record(ms: float, backbone: str = "resnet18", **changes: object) -> Record:
+    at = Conditions(backbone, "local", "onnxruntime", "1.0", "fp32", 224, 1, 1)
+    made = Record.of(
+        "latency_ms_p50",
+        ms,
+        at,
+        provenance=Provenance.MEASURED,
+        source="a test",
+        low=ms,
+        high=ms,
+        n=64,
+        stable=True,
+        fingerprint="0123456789ab",
+        protocol="2",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_an_empty_store_says_what_to_do_with_5(run: Run) -> None:
+    code, _, err = run("show")
+    assert code == 5
+    assert "`selector profile` measures" in err
+
+
+def test_the_newest_figure_of_each_environment_is_shown(run: Run) -> None:
+    old = record(30.0)
+    at = old.recorded_at
+    records = [
+        old,
+        record(31.0, recorded_at=at + timedelta(hours=1)),
+        record(35.0, fingerprint="ba9876543210", recorded_at=at - timedelta(days=1)),
+        record(12.0, "mobilenetv2_100"),
+    ]
+    with open_store() as store:
+        store.add(records)
+    code, out, _ = run("show", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema_version"] == 1
+    values = [sorted(r["value"] for r in e["records"]) for e in document["environments"]]
+    assert values == [[12.0, 31.0], [35.0]]  # the environment measured last comes first
+    code, out, _ = run("show", "resnet18")
+    assert code == 0
+    assert "31.00" in out
+    assert "30.00" not in out
+    assert "mobilenetv2_100" not in out
+
+
+def test_the_page_has_a_roofline_of_this_machine(run: Run, tmp_path: Path) -> None:
+    with open_store() as store:
+        store.add([record(30.0)])
+    code, _, _ = run("show", "-o", tmp_path / "page.html", "--quiet")
+    page = (tmp_path / "page.html").read_text()
+    assert code == 0
+    assert "Roofline of" in page
+    assert "measured: best of" in page
+
+
+def test_another_devices_roof_is_its_profiles(run: Run, tmp_path: Path) -> None:
+    def elsewhere(name: str) -> Record:
+        made = record(5.0)
+        return replace(made, conditions=replace(made.conditions, hardware=name))
+
+    with open_store() as store:
+        store.add([elsewhere("nvidia-a100-pcie-80gb"), elsewhere("aws-t2.medium")])
+    assert run("show", "--hardware", "nvidia-a100-pcie-80gb", "-o", tmp_path / "a.html", "--quiet")[0] == 0
+    assert "stated by the hardware profile" in (tmp_path / "a.html").read_text()
+    assert run("show", "--hardware", "aws-t2.medium", "-o", tmp_path / "b.html", "--quiet")[0] == 0
+    assert "states no peak and bandwidth" in (tmp_path / "b.html").read_text()
+
+
+def test_blocks_of_a_backbone_as_table_page_and_json(run: Run, tmp_path: Path) -> None:
+    small = ("mobilenetv3_small_050", "--by-block", "--resolution", 32)
+    code, out, _ = run(*small, "-o", tmp_path / "blocks.html")
+    assert code == 0
+    assert "classifier" in out
+    assert "Blocks, from the input" in (tmp_path / "blocks.html").read_text()
+    code, out, _ = run(*small, "--json")
+    document = json.loads(out)
+    assert document["blocks"][-1]["name"] == "classifier"
+    assert document["total"]["n"] > 0
+    with open_store() as store:
+        assert store.records() == []
+
+
+def test_what_does_not_go_with_blocks_is_told_at_once(run: Run) -> None:
+    code, _, err = run("resnet18", "--by-block", "--runtime", "onnxruntime", "--freeze", "head")
+    assert code == 2
+    assert "--freeze" in err
+    assert "--runtime" in err
+    code, _, err = run("resnet18", "resnet34", "--by-block")
+    assert code == 2
+    assert "one backbone" in err
