@@ -69,14 +69,16 @@ def train(
     recipe: Recipe,
     *,
     until: float | None = None,
+    passes_after: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train `split.tail` in place and leave the weights that are to be used in it (averaged ones with `ema`).
 
     `until` (monotonic seconds) is kept: epochs are dropped from the plan as soon as the steps' pace is known, and
-    a step is the most that it is overrun by. Early stopping keeps the weights of the best epoch. Raises Diverged.
+    a step and a validation are the most that it is overrun by. It leaves time for `passes_after` more passes over
+    the validation images. Early stopping keeps the weights of the best epoch. Raises Diverged.
     """
-    return _Run(split, source, examples, recipe, until).go(on_epoch)
+    return _Run(split, source, examples, recipe, until, passes_after).go(on_epoch)
 
 
 @torch.inference_mode()
@@ -97,11 +99,19 @@ def predict(tail: nn.Module, source: FeatureSource, positions: Ints, *, views: i
 
 class _Run:
     def __init__(
-        self, split: SplitModel, source: FeatureSource, examples: Examples, recipe: Recipe, until: float | None
+        self,
+        split: SplitModel,
+        source: FeatureSource,
+        examples: Examples,
+        recipe: Recipe,
+        until: float | None,
+        passes_after: int,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tail = split.tail.to(self.device)
-        self.source, self.examples, self.recipe, self.until = source, examples, recipe, until
+        self.source, self.examples, self.recipe = source, examples, recipe
+        self.until, self.passes_after = until, passes_after
+        self.validation_s: float | None = None  # of one pass, once there was one
         self.batch = min(recipe.batch_size, len(examples.train))
         self.steps_an_epoch = max(1, len(examples.train) // self.batch)
         self.total_steps = self.steps_an_epoch * recipe.epochs
@@ -135,7 +145,7 @@ class _Run:
                 if self.recipe.patience and waited >= self.recipe.patience:
                     result.stopped = f"no better validation score for {waited} epochs"
                     break
-            if self.until is not None and time.monotonic() >= self.until and step < self.total_steps:
+            if self._late() and step < self.total_steps:
                 result.stopped = "deadline"
                 break
         if self.average is not None:
@@ -154,7 +164,7 @@ class _Run:
         losses: list[float] = []
         for start in range(0, self.steps_an_epoch * self.batch, self.batch):
             began = time.monotonic()
-            if self.until is not None and began >= self.until and losses:
+            if losses and self._late():
                 break
             losses.append(self._step(order[start : start + self.batch], step / self.total_steps))
             step += 1
@@ -187,17 +197,32 @@ class _Run:
         return value
 
     def _replan(self, step: int) -> None:
-        """Drop whole epochs that do not fit any more; validation is a tenth on top of the steps."""
+        """Drop whole epochs that do not fit any more, with their validation."""
         assert self.until is not None
-        fit = (self.until - time.monotonic()) / (float(np.median(self.times)) * 1.1)
-        epochs = max(1, int((step + fit) // self.steps_an_epoch))
+        left = self.until - time.monotonic() - self.passes_after * self._validation_seconds()
+        an_epoch = self.steps_an_epoch * float(np.median(self.times)) + self._validation_seconds()
+        epochs = max(1, int(step / self.steps_an_epoch + left / an_epoch))
         self.total_steps = min(self.total_steps, epochs * self.steps_an_epoch)
+
+    def _late(self) -> bool:
+        """Whether what comes after this epoch's steps, its validation included, needs the time that is left."""
+        if self.until is None or not self.times:
+            return False
+        return time.monotonic() + (1 + self.passes_after) * self._validation_seconds() >= self.until
+
+    def _validation_seconds(self) -> float:
+        """Seconds of one pass over the validation images; before the first, a third of as many training steps."""
+        if self.validation_s is not None:
+            return self.validation_s
+        return len(self.examples.validation) / self.batch * float(np.median(self.times)) / 3
 
     def _evaluate(self, step: int, loss: float, started: float) -> tuple[Epoch, Floats | None]:
         rows = self.examples.validation
         if not len(rows):
             return Epoch(step / self.total_steps, loss, None, None, time.monotonic() - started), None
+        began = time.monotonic()
         probabilities = predict(self._kept(), self.source, rows)
+        self.validation_s = time.monotonic() - began
         predicted, labels = probabilities.argmax(axis=1), self.examples.labels[rows]
         return (
             Epoch(

@@ -106,7 +106,10 @@ def train_backing_off(
 
     while True:
         try:
-            return train(split, source, examples, recipe, until=until, on_epoch=on_epoch), recipe
+            passes = symmetric_views(recipe, source) if len(examples.validation) else 0
+            passes = passes if passes > 1 else 0  # run_trial looks at all views once more
+            trained = train(split, source, examples, recipe, until=until, passes_after=passes, on_epoch=on_epoch)
+            return trained, recipe
         except (RuntimeError, MemoryError) as error:  # torch has no exception of its own for a CPU's memory
             if classify_error(error)[0] != "out-of-memory" or recipe.batch_size // 2 < SMALLEST_BATCH:
                 raise

@@ -24,6 +24,9 @@ from selector.tuning.search.study import OpenStudy, best_trial
 FILL_SHARE = 0.5
 """The most of the time that is left which one trial may spend on caching."""
 
+OVERRUN = 0.04
+"""The part of the budget that a trial may be late by before it is stopped: the winner's retraining makes up for it."""
+
 FEWEST_EPOCHS = 3
 SIGN_OF_LIFE_S = 30.0
 GIVE_UP_AFTER = 12
@@ -87,7 +90,7 @@ class Session:
             left = self.search_left_s
             for number, event in self.crew.hear(min(max(left, 0.0), 1.0) if left > 0 else 0.2):
                 self._handle(number, event)
-            if self.search_left_s < -1.0:
+            if self.search_left_s < -OVERRUN * self.budget.asked_s:
                 self._stop_all()
             self._sign_of_life()
         if self._unfit:

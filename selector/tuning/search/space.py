@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
 
-SHORT_BUDGET_S = 300.0
+SHORT_BUDGET_S = 600.0
 """Below it the last block alone is trained before more is tried: more may not fit."""
 
 # what a trial's parameters are called in the study: the recipe's own field names
