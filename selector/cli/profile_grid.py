@@ -40,12 +40,12 @@ def read_grid(
             depths.append(FreezeDepth.parse(text))
         except InvalidInput as fault:
             found.append(f"--freeze: {fault}")
-    if families and not all_backbones and backbones:
-        found.append("--family chooses among --all; name backbones or a family, not both")
-    names = list(backbones or ())
-    chosen: list[catalog.Family | None] = [*families] or [None]
-    if all_backbones or (families and not names):
-        names += [b.name for f in chosen for b in catalog.backbones(f) if b.name not in names]
+    if backbones and (all_backbones or family):
+        found.append(f"name backbones or ask for {'--all' if all_backbones else '--family'}, not both")
+    names = backbones or ()
+    if not names and (all_backbones or family):
+        # a family that does not exist is told above; all stand in, so that "no backbone" is not told beside it
+        names = [b.name for f in (families or [None]) for b in catalog.backbones(f)]
     grid = Grid(
         backbones=tuple(dict.fromkeys(names)),
         runtimes=tuple(dict.fromkeys(name for text in runtime or () for name in _split(text))),

@@ -98,10 +98,19 @@ def test_no_backbone_is_bad_input(run: Run) -> None:
     assert "--all" in err
 
 
+@pytest.mark.parametrize("group", [("--all",), ("--family", "vgg"), ("--all", "--family", "vgg")])
+def test_names_beside_a_group_are_refused(run: Run, group: tuple[str, ...]) -> None:
+    code, out, err = run("resnet18", *group, "--runtime", "nothing")
+    assert (code, out) == (2, "")
+    assert err == f"selector: name backbones or ask for {group[0]}, not both\n"
+
+
 def test_a_family_is_measured_whole(run: Run) -> None:
     code, _, err = run("--family", "vgg,resnest", "--runtime", "nothing", "--resolution", "3")
     assert code == 2
     assert "'resnest' is not allowed" in err
+    code, _, err = run("--family", "resnest", "--runtime", "nothing")
+    assert (code, len(err.splitlines())) == (2, 1)
 
 
 def test_an_unwritable_output_is_told_before_the_work(run: Run, home: Path, tmp_path: Path) -> None:
