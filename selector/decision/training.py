@@ -85,16 +85,23 @@ class _Step:
         return self.figure.value / 1000 / self.batch_size
 
 
+def _as_the_recipe_trains(records: Iterable[Record]) -> list[Record]:
+    """Measured steps of one device in the precision that the recipe takes there: amp on a GPU, else fp32 on the CPU."""
+    steps = [r for r in records if r.figure.metric == TRAIN_STEP and r.figure.provenance is Provenance.MEASURED]
+    on_gpu = [r for r in steps if (r.conditions.runtime, r.conditions.precision) == ("torch-cuda", "amp")]
+    on_cpu = [r for r in steps if r.conditions.runtime != "torch-cuda" and r.conditions.precision in (None, "fp32")]
+    return on_gpu or on_cpu
+
+
 class TrainingTime:
     """Seconds of a whole fine-tuning on the machine whose steps were measured; nothing without a measured step."""
 
     def __init__(self, records: Iterable[Record], training_macs: TrainingMacs) -> None:
         self._training_macs = training_macs
         newest: dict[tuple[str, int, int], _Step] = {}
-        for record in records:
+        for record in _as_the_recipe_trains(records):
             c = record.conditions
-            measured = record.figure.provenance is Provenance.MEASURED
-            if record.figure.metric == TRAIN_STEP and measured and c.freeze and c.batch_size and c.resolution:
+            if c.freeze and c.batch_size and c.resolution:
                 step = _Step(c.backbone, c.freeze.frozen_blocks, c.resolution, c.batch_size, record.figure)
                 newest[step.backbone, step.frozen_blocks, step.resolution] = step
         self._steps = newest

@@ -113,6 +113,22 @@ TRAIN_MEMORY = Metric(
     "peak resident memory while training at a freeze depth",
     "在某冻结深度下训练时的峰值常驻内存",
 )
+TRAIN_MEMORY_ALLOCATED = Metric(
+    "train_memory_allocated_peak_bytes",
+    "B",
+    "lower",
+    0,
+    "peak of the accelerator's memory that torch's tensors took while training at a freeze depth",
+    "在某冻结深度下训练时 torch 张量占用的显存峰值",
+)
+TRAIN_MEMORY_RESERVED = Metric(
+    "train_memory_reserved_peak_bytes",
+    "B",
+    "lower",
+    0,
+    "peak of the accelerator's memory that torch's allocator held while training at a freeze depth",
+    "在某冻结深度下训练时 torch 分配器保留的显存峰值",
+)
 TRAIN_MEMORY_DEVICE = Metric(
     "train_memory_device_peak_bytes",
     "B",
@@ -154,6 +170,22 @@ MACS_TRAINING = Metric(
     "multiply-accumulates of forward and backward for one image at a freeze depth",
     "在某冻结深度下单张图像前向加反向的乘加次数",
 )
+MACS_BACKWARD = Metric(
+    "macs_backward",
+    "MACs",
+    "lower",
+    0,
+    "multiply-accumulates of the backward pass for one image at a freeze depth",
+    "在某冻结深度下单张图像反向传播的乘加次数",
+)
+PREFIX_CACHE = Metric(
+    "prefix_cache_bytes",
+    "B",
+    "lower",
+    0,
+    "what a cache of the frozen prefix's output takes for one image, in fp32",
+    "缓存冻结前缀的输出时单张图像所占空间(fp32)",
+)
 ACTIVATIONS = Metric(
     "activations",
     "",
@@ -191,12 +223,16 @@ METRICS: dict[str, Metric] = {
         COSINE_LOGITS,
         TRAIN_STEP,
         TRAIN_MEMORY,
+        TRAIN_MEMORY_ALLOCATED,
+        TRAIN_MEMORY_RESERVED,
         TRAIN_MEMORY_DEVICE,
         PARAMS,
         PARAMS_TRAINABLE,
         MACS_TORCHVISION,
         MACS_FVCORE,
         MACS_TRAINING,
+        MACS_BACKWARD,
+        PREFIX_CACHE,
         ACTIVATIONS,
         IMAGENET_TOP1,
         ACCURACY,

@@ -24,7 +24,10 @@ class InferenceJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """Training steps of one backbone at one freeze depth, in torch eager."""
+    """Training steps of one backbone at one freeze depth, by `runtime`: torch-eager on the CPU, torch-cuda on a GPU.
+
+    `precision` is fp32, or amp: automatic mixed precision.
+    """
 
     backbone: str
     freeze: FreezePoint
@@ -32,9 +35,11 @@ class TrainingJob:
     resolution: int
     threads: int
     batch_size: int
+    runtime: str = "torch-eager"
 
     def __str__(self) -> str:
-        return f"{self.backbone} · training, {self.freeze.name} frozen · {self.resolution} px · {self.threads} threads"
+        what = f"{self.backbone} · training in {self.runtime} {self.precision}, {self.freeze.name} frozen"
+        return f"{what} · {self.resolution} px · {self.threads} threads"
 
     @property
     def depth(self) -> FreezeDepth:

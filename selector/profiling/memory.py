@@ -1,5 +1,6 @@
 """Peak resident memory of a process, as the kernel counts it."""
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -32,6 +33,29 @@ def peak_rss_of_fork(inherited: NDArray[np.int64]) -> int:
     """
     untouched = np.setdiff1d(inherited, mapped_library_pages(), assume_unique=True)
     return peak_rss_bytes() + len(untouched) * PAGE
+
+
+def gpu_memory_of_process(uuid: str) -> int | None:
+    """Bytes that this process holds on the GPU called `uuid`, by NVML; None where it does not tell.
+
+    In a container the driver may know the process by another number, and then it does not tell.
+    """
+    try:
+        import pynvml  # the module of the package nvidia-ml-py
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        own = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
+        return int(own[0].usedGpuMemory) if own and own[0].usedGpuMemory else None
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def mapped_library_pages() -> NDArray[np.int64]:

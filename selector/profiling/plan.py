@@ -1,6 +1,6 @@
 """Which configurations a grid stands for, and everything that is wrong with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from selector.backbones import catalog
@@ -10,8 +10,14 @@ from selector.evidence.record import FreezePoint
 from selector.hardware.machine import Machine
 from selector.profiling import runtimes
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
+from selector.profiling.runtimes.base import on_cpu, on_gpu
 
 TRAINING_BATCH = 8
+TRAINED_IN = ("fp32", "amp")
+"""Precisions of training steps. The others are of inference alone, and amp is of training alone."""
+
+TRAINERS = {"cpu": "torch-eager", "gpu": "torch-cuda"}
+"""What trains on the device of a runtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,25 @@ def plan(grid: Grid, machine: Machine) -> list[Job]:
                     jobs.append(InferenceJob(backbone, name, precision, resolution, threads))
                     if grid.throughput:
                         jobs.append(ThroughputJob(backbone, name, precision, resolution, threads))
-        for backbone, precision, resolution in _points(grid):
-            total = len(catalog.backbone(backbone).blocks)
-            for depth in grid.freezes:
-                point = FreezePoint(depth.name, depth.frozen_blocks(total), total)
-                jobs.append(TrainingJob(backbone, point, precision, resolution, threads, grid.training_batch))
+        for trainer, precisions in training_offers(names, machine).items():
+            for backbone, precision, resolution in _points(grid):
+                total = len(catalog.backbone(backbone).blocks)
+                for depth in grid.freezes if precision in precisions else ():
+                    point = FreezePoint(depth.name, depth.frozen_blocks(total), total)
+                    batch = grid.training_batch
+                    jobs.append(TrainingJob(backbone, point, precision, resolution, threads, batch, trainer))
     return jobs
+
+
+def training_offers(names: Iterable[str], machine: Machine) -> dict[str, tuple[str, ...]]:
+    """What trains on the devices of the runtimes `names`, and in which precisions."""
+    found = {}
+    for device in sorted({runtimes.runtime(name).device for name in names}):
+        trainer = runtimes.runtime(TRAINERS[device])
+        if trainer.availability(machine).usable:
+            gpu = device == "gpu"
+            found[trainer.name] = on_gpu(TRAINED_IN, machine).precisions if gpu else on_cpu(TRAINED_IN, machine)
+    return found
 
 
 def usable_runtimes(machine: Machine) -> tuple[str, ...]:
@@ -82,8 +101,9 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
             yield f"runtime {name!r} cannot be used here: {offer.why}"
             continue
         for precision in grid.precisions:
-            if precision not in offer.precisions:
+            if precision not in offer.precisions and not (precision == "amp" and grid.freezes):
                 yield f"runtime {name!r} offers no {precision!r} here; it offers: {', '.join(offer.precisions)}"
+    yield from _unmeasured(grid, machine)
     for resolution in grid.resolutions:
         if resolution is not None and not 32 <= resolution <= 2048:
             yield f"resolution {resolution} is not between 32 and 2048 pixels"
@@ -99,3 +119,26 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
                     depth.frozen_blocks(len(catalog.backbone(name).blocks))
                 except InvalidInput as fault:
                     yield f"{name}: {fault}"
+
+
+def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
+    """Precisions that would go unmeasured although the grid names them."""
+    names = [n for n in grid.runtimes or usable_runtimes(machine) if n in runtimes.RUNTIMES]
+    training = training_offers(names, machine) if grid.freezes else {}
+    trained = {p for precisions in training.values() for p in precisions}
+    offered = list(dict.fromkeys(p for n in names for p in runtimes.runtime(n).availability(machine).precisions))
+    if not grid.runtimes:
+        for precision in grid.precisions:
+            if precision not in offered and precision not in trained:
+                yield _not_offered(precision, offered)
+    elif "amp" in grid.precisions and training and "amp" not in trained:
+        yield f"{' and '.join(training)} cannot train in 'amp' here: the hardware computes in no half-width numbers"
+    if training and not trained & set(grid.precisions) and set(grid.precisions) <= set(offered):
+        asked, possible = ", ".join(grid.precisions), " or ".join(sorted(trained, reverse=True))
+        yield f"--freeze measures training steps, in {possible} here; --precision {asked} has none of that"
+
+
+def _not_offered(precision: str, offered: list[str]) -> str:
+    amp = "; 'amp' is for training steps (--freeze) on hardware that computes in half-width numbers"
+    hint = amp if precision == "amp" else ""
+    return f"no runtime that is measured here by default offers {precision!r}; they offer: {', '.join(offered)}{hint}"

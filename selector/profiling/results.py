@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from selector.backbones.cost import cost
 from selector.evidence.record import Conditions, Provenance, Record
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
@@ -11,6 +12,11 @@ from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
 from selector.profiling.runtimes import runtime
 
 HARDWARE = "local"
+AMP = {
+    "torch-eager": "autocast to bf16",
+    "torch-cuda": "autocast to fp16 with a gradient scaler",
+}
+"""What mixed precision is on each device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,9 @@ class TrainingResult:
     timed_s: float
     params_trainable: int
     memory_rss_peak_bytes: int  # of the whole process: libraries, model, gradients, optimiser, activations
+    memory_allocated_peak_bytes: int | None = None  # on the GPU, by torch's tensors; None: trained on the CPU
+    memory_reserved_peak_bytes: int | None = None  # on the GPU, by torch's allocator
+    memory_device_peak_bytes: int | None = None  # on the GPU, by the process as its driver counts; None: it does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,8 @@ class Scribe:
 
     def _training(self, job: TrainingJob, version: str, result: TrainingResult) -> list[Record]:
         figure = result.measurement
-        note = f"{_windows(figure)}; forward, backward and AdamW's update on one batch of noise"
+        amp = f", {AMP[job.runtime]}" if job.precision == "amp" else ""
+        note = f"{_windows(figure)}; forward, backward and AdamW's update on one batch of noise{amp}"
         return [
             self._record(
                 job,
@@ -149,7 +159,32 @@ class Scribe:
                 n=1,
             ),
             self._record(job, version, "params_trainable", result.params_trainable, "counted on the frozen model"),
+            *self._counted(job, version),
+            *(
+                self._record(job, version, metric, value, note, n=1)
+                for metric, value, note in (
+                    ("train_memory_allocated_peak_bytes", result.memory_allocated_peak_bytes, "torch's own count"),
+                    ("train_memory_reserved_peak_bytes", result.memory_reserved_peak_bytes, "torch's own count"),
+                    (
+                        "train_memory_device_peak_bytes",
+                        result.memory_device_peak_bytes,
+                        "NVML's count of the process after its last step: torch gives nothing back before",
+                    ),
+                )
+                if value is not None
+            ),
         ]
+
+    def _counted(self, job: TrainingJob, version: str) -> list[Record]:
+        """What follows from the layer table, for one image."""
+        known = cost(job.backbone, job.depth, resolution=job.resolution)
+        note = "counted from the layer table, for one image"
+        found = [self._record(job, version, "macs_backward", known.macs_backward, f"{note}, torchvision's convention")]
+        if known.frozen_blocks:  # nothing is cached where nothing is frozen
+            shape = " × ".join(map(str, known.prefix_output_shape))
+            note = f"{note}: {shape} numbers in fp32, half of it in half precision"
+            found.append(self._record(job, version, "prefix_cache_bytes", known.prefix_output_bytes, note))
+        return found
 
     def _rate(self, job: Job, version: str, rate: Rate) -> Record:
         figure, size = rate.measurement, rate.batch_size
@@ -207,7 +242,7 @@ def conditions(job: Job, version: str, *, batch_size: int | None = None) -> Cond
     return Conditions(
         backbone=job.backbone,
         hardware=HARDWARE,
-        runtime="torch-eager" if isinstance(job, TrainingJob) else job.runtime,
+        runtime=job.runtime,
         runtime_version=version,
         precision=job.precision,
         resolution=job.resolution,

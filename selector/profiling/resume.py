@@ -18,6 +18,15 @@ COLD = frozenset({"load_ms", "first_inference_ms", "memory_rss_peak_bytes", "art
 AGREEMENT = frozenset({"agreement_top1", "cosine_logits"})
 STEADY = frozenset({"latency_ms_p50"})
 TRAINING = frozenset({"train_step_ms", "train_memory_rss_peak_bytes", "params_trainable"})
+COUNTED = (
+    "macs_backward",
+    "prefix_cache_bytes",
+    "train_memory_allocated_peak_bytes",
+    "train_memory_reserved_peak_bytes",
+    "train_memory_device_peak_bytes",
+)
+"""What comes with a training step where there is such a thing."""
+
 RATE = frozenset({"ms_per_sample"})
 
 
@@ -67,7 +76,7 @@ def find_kept(
     search = _Search(scribe, newest)
     cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
     steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
-    trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.of(job, TRAINING))}
+    trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.trained(job))}
     rates = [rate for job in jobs if isinstance(job, ThroughputJob) for rate in search.rates(job)]
     kept = [record for part in (cold, steady, trained) for found in part.values() for record in found]
     return Kept(
@@ -106,10 +115,14 @@ class _Search:
         optional = ({"latency_ms_p90"}, {"energy_mj"}) if records else ()
         return [*records, *(record for metric in optional for record in self.of(job, metric))]
 
+    def trained(self, job: TrainingJob) -> list[Record]:
+        records = self.of(job, TRAINING)
+        return [*records, *(r for metric in COUNTED for r in self.of(job, {metric}))] if records else []
+
     def rates(self, job: ThroughputJob) -> list[tuple[ThroughputJob, Record]]:
         sizes = {at.batch_size for at, name in self.newest if name in RATE}  # type: ignore[attr-defined]  # conditions
         return [(job, r) for size in sorted(sizes) for r in self.of(job, RATE, batch_size=size)]
 
 
 def _version(job: Job) -> str:
-    return runtime("torch-eager" if isinstance(job, TrainingJob) else job.runtime).version()
+    return runtime(job.runtime).version()

@@ -165,9 +165,21 @@ class Session:
         return [job for job in jobs if job not in failed]
 
     def _measure(self, lane: Sequence[InferenceJob]) -> None:
-        """Measure the jobs of one runtime and thread count."""
-        version = runtimes.runtime(lane[0].runtime).version()
+        """Measure the jobs of one runtime and thread count, those alone that found no room beside others."""
         cold_done = {job for job in lane if job in self.kept.cold}
+        crowded: list[InferenceJob] = []
+        for part in _sets(lane, self.material):
+            crowded += self._measure_together(part, cold_done)
+        for job in crowded:
+            self._measure_together([job], cold_done)
+
+    def _measure_together(self, lane: Sequence[InferenceJob], cold_done: set[InferenceJob]) -> list[InferenceJob]:
+        """Measure jobs in one process; those for which memory ran out although they ran alone before.
+
+        `cold_done` are those whose first moments are measured, and grows by them.
+        """
+        crowded: list[InferenceJob] = []
+        version = runtimes.runtime(lane[0].runtime).version()
 
         def spell(job: InferenceJob) -> dict[str, Any]:
             reference = reference_recipe(job, self.material)
@@ -179,18 +191,22 @@ class Session:
             }
 
         task = _task("inference", lane[0], self.thoroughness.inference)
-        for part in _sets(lane, self.material):
-            for job, event in self._events(task, part, spell, "timing"):
-                if event["event"] == "cold":
-                    cold_done.add(job)
-                    self._keep(job, version, ColdResult(**event["result"]))
-                    self.listener.done(1)
-                elif event["event"] == "measured":
-                    self.timed_s += event["timed_s"]
-                    self._keep(job, version, Measurement(**event["result"]))
-                    self.listener.done(1)
-                elif event["event"] == "failed":
+        for job, event in self._events(task, lane, spell, "timing"):
+            if event["event"] == "cold":
+                cold_done.add(job)
+                self._keep(job, version, ColdResult(**event["result"]))
+                self.listener.done(1)
+            elif event["event"] == "measured":
+                self.timed_s += event["timed_s"]
+                self._keep(job, version, Measurement(**event["result"]))
+                self.listener.done(1)
+            elif event["event"] == "failed":
+                if event["outcome"] == "out-of-memory" and len(lane) > 1 and job in cold_done:
+                    self.failures.pop()  # the set is at fault
+                    crowded.append(job)
+                else:
                     self.listener.done((job not in cold_done) + (job not in self.kept.steady))
+        return crowded
 
     def _saturate(self, lane: Sequence[ThroughputJob]) -> None:
         """Measure the throughput of one runtime at one thread count."""
@@ -216,8 +232,8 @@ class Session:
         return {"job": job_to_json(job), "file": {**file, "path": str(file["path"])}}
 
     def _train(self, lane: Sequence[TrainingJob]) -> None:
-        """Measure training steps for one thread count."""
-        version = runtimes.runtime("torch-eager").version()
+        """Measure training steps on one device for one thread count."""
+        version = runtimes.runtime(lane[0].runtime).version()
         task = {
             "kind": "training",
             "threads": lane[0].threads,
@@ -285,8 +301,7 @@ def _lanes(jobs: Sequence[J]) -> list[list[J]]:
     """The jobs that one process can measure: of one runtime and one thread count."""
     lanes: dict[tuple[str, int], list[J]] = {}
     for job in jobs:
-        name = "training" if isinstance(job, TrainingJob) else job.runtime
-        lanes.setdefault((name, job.threads), []).append(job)
+        lanes.setdefault((job.runtime, job.threads), []).append(job)
     return list(lanes.values())
 
 

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RATE = "ms_per_sample"
-SOMETIMES = ("energy_mj", "agreement_top1", "cosine_logits")
+SOMETIMES = (
+    *("energy_mj", "agreement_top1", "cosine_logits"),
+    *("train_memory_allocated_peak_bytes", "train_memory_reserved_peak_bytes", "train_memory_device_peak_bytes"),
+    *("macs_backward", "prefix_cache_bytes"),
+)
 INFERENCE_COLUMNS = (
     ("latency_ms_p50", "p50"),
     ("latency_ms_p90", "p90 ≤"),
@@ -25,7 +29,12 @@ INFERENCE_COLUMNS = (
 TRAINING_COLUMNS = (
     ("train_step_ms", "step ms"),
     ("train_memory_rss_peak_bytes", "peak MB"),
-    ("params_trainable", "trainable"),
+    ("train_memory_allocated_peak_bytes", "torch MB"),
+    ("train_memory_reserved_peak_bytes", "held MB"),
+    ("train_memory_device_peak_bytes", "GPU MB"),
+    ("params_trainable", "trainable M"),
+    ("macs_backward", "backward MMACs"),
+    ("prefix_cache_bytes", "cache MB/image"),
 )
 
 
@@ -36,7 +45,7 @@ def tables(records: Sequence[Record]) -> "Iterator[Table]":
         if record.figure.metric.name == RATE:
             continue
         at = record.conditions
-        what = f"{at.runtime} {at.precision}" if at.freeze is None else "Training"
+        what = f"{at.runtime} {at.precision}" if at.freeze is None else f"Training in {at.runtime} {at.precision}"
         groups.setdefault(f"{what}, batch {at.batch_size}, threads {at.threads}, times in ms", []).append(record)
     for title, group in groups.items():
         training = group[0].conditions.freeze is not None
@@ -64,7 +73,7 @@ def _table(records: Sequence[Record], columns: Sequence[tuple[str, str]], title:
         table.add_column(heading, justify="right", no_wrap=True)
     for at, figures in rows.items():
         frozen = [f"{at.freeze.name} ({at.freeze.frozen_blocks}/{at.freeze.total_blocks})"] if at.freeze else []
-        cells = (_cell(figures.get(metric)) for metric, _ in columns)
+        cells = (cell(figures.get(metric)) for metric, _ in columns)
         table.add_row(at.backbone, *frozen, str(at.resolution), *cells)
     return table
 
@@ -89,11 +98,11 @@ def _throughput(records: Sequence[Record]) -> "Iterator[Table]":
             for size, record in sorted(sizes.items()):
                 rate = f"{'~' if record.stable is False else ''}{1e3 / record.figure.value:,.1f}"
                 mark = "enough" if size == enough else ""
-                table.add_row(backbone, str(resolution), str(size), rate, _cell(record), mark)
+                table.add_row(backbone, str(resolution), str(size), rate, cell(record), mark)
         yield table
 
 
-def _cell(record: Record | None) -> str:
+def cell(record: Record | None) -> str:
     """The figure with its interval's half width; ~ marks one that never settled, – one that there is not."""
     if record is None:
         return "–"
@@ -106,6 +115,10 @@ def _cell(record: Record | None) -> str:
 
 
 def _number(figure: Figure, value: float) -> str:
-    if figure.metric.unit == "B":
+    if figure.metric.name == "prefix_cache_bytes":
+        return f"{value / 1e6:,.3f}"
+    if figure.metric.unit == "B" or figure.metric.name == "macs_backward":
         return f"{value / 1e6:,.1f}"
+    if figure.metric.name == "params_trainable":
+        return f"{value / 1e6:,.2f}"
     return f"{value:,.{figure.metric.digits}f}"

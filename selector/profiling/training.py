@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from selector.backbones.depth import FreezeDepth
 from selector.profiling import models
 from selector.profiling.jobs import TrainingJob
-from selector.profiling.memory import peak_rss_of_fork
+from selector.profiling.memory import gpu_memory_of_process, peak_rss_of_fork
 from selector.profiling.protocol import Settings, Tracker
 from selector.profiling.results import TrainingResult
 
@@ -21,34 +21,66 @@ def measure_training(job: TrainingJob, settings: Settings, libraries: "NDArray[n
     """Train on one batch of noise again and again: forward, backward and AdamW's update of what is not frozen.
 
     The step is the whole one: the frozen prefix runs forward, as it does without an activation cache. `libraries` are
-    the pages that the process which imported torch holds: they belong to the peak.
+    the pages that the process which imported torch holds: they belong to the peak. Raises ValueError for a precision
+    that nothing is trained in.
     """
-    import torch
+    from selector.profiling.runtimes.torch_cuda import tf32
 
-    model = models.create(job.backbone)
-    parameters = freeze(model, job.depth)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-5)  # small: many steps on one batch must not run away
-    generator = torch.Generator().manual_seed(models.SEED)
-    images = torch.randn(job.batch_size, 3, job.resolution, job.resolution, generator=generator)
-    labels = torch.randint(0, 1000, (job.batch_size,), generator=generator)
-    model.train()
-
-    def step() -> None:
-        loss = torch.nn.functional.cross_entropy(model(images), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss.item()  # a step has ended when its loss is known, on every device
-
-    tracker = Tracker(settings)
-    while not tracker.finished:
-        tracker.add(timed(step, tracker.next_window()))
+    if job.precision not in ("fp32", "amp"):
+        raise ValueError(f"training steps are measured in fp32 or amp; got {job.precision!r}")
+    device = "cuda" if job.runtime == "torch-cuda" else "cpu"
+    with tf32(False):  # fp32 means fp32: left alone, cuDNN computes convolutions in TF32
+        step, parameters = _training_step(job, device)
+        tracker = Tracker(settings)
+        while not tracker.finished:
+            tracker.add(timed(step, tracker.next_window()))
+    allocated, reserved, held = _gpu_memory() if device == "cuda" else (None, None, None)
     return TrainingResult(
         measurement=tracker.measurement(),
         timed_s=tracker.timed_s,
         params_trainable=sum(p.numel() for p in parameters),
         memory_rss_peak_bytes=peak_rss_of_fork(libraries),
+        memory_allocated_peak_bytes=allocated,
+        memory_reserved_peak_bytes=reserved,
+        memory_device_peak_bytes=held,
     )
+
+
+def _training_step(job: TrainingJob, device: str) -> "tuple[Callable[[], object], list[torch.nn.Parameter]]":
+    """A call that takes one step and returns when it is done, and the parameters that it trains."""
+    import torch
+
+    model = models.create(job.backbone).to(device)
+    parameters = freeze(model, job.depth)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-5)  # small: many steps on one batch must not run away
+    generator = torch.Generator().manual_seed(models.SEED)
+    images = torch.randn(job.batch_size, 3, job.resolution, job.resolution, generator=generator).to(device)
+    labels = torch.randint(0, 1000, (job.batch_size,), generator=generator).to(device)
+    model.train()
+    mixed = job.precision == "amp"
+    half = torch.float16 if device == "cuda" else torch.bfloat16
+    # bf16 reaches as far as fp32: gradients in it need no scaling
+    scaler = torch.amp.GradScaler("cuda", enabled=mixed and device == "cuda")
+
+    def step() -> None:
+        with torch.autocast(device, dtype=half, enabled=mixed):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
+        loss.item()  # a step has ended when its loss is known, on every device
+
+    return step, parameters
+
+
+def _gpu_memory() -> tuple[int, int, int | None]:
+    """Peak bytes by torch's tensors, peak bytes by its allocator, and what the process holds by its driver."""
+    import torch
+
+    allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    uuid = str(torch.cuda.get_device_properties(0).uuid)
+    return allocated, reserved, gpu_memory_of_process(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
 
 
 def timed(step: Callable[[], object], samples: int) -> list[float]:

@@ -71,4 +71,22 @@ class Misfortune(Fake):
         return super().run(batch)
 
 
-ALL = (Fake, BusyWait, Misfortune)
+class Crowded(Fake):
+    """There is room for one model in a process."""
+
+    name = "crowded"
+    loaded = 0
+
+    def __enter__(self) -> Self:
+        if Crowded.loaded:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        Crowded.loaded += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        Crowded.loaded -= 1
+
+
+ALL = (Fake, BusyWait, Misfortune, Crowded)

@@ -4,9 +4,10 @@ import pytest
 
 from selector.backbones.depth import FreezeDepth
 from selector.errors import InvalidInput
+from selector.hardware.gpus import Gpu
 from selector.hardware.machine import detect
 from selector.profiling.jobs import InferenceJob, TrainingJob, job_from_json, job_to_json
-from selector.profiling.plan import Grid, plan, usable_runtimes
+from selector.profiling.plan import Grid, plan, training_offers, usable_runtimes
 
 MACHINE = replace(detect(), usable_cpus=4, quota_cpus=None)
 
@@ -33,6 +34,46 @@ def test_without_a_freeze_depth_no_training_is_measured() -> None:
 def test_without_a_runtime_all_that_are_usable_are_measured() -> None:
     jobs = plan(Grid(("resnet18",)), MACHINE)
     assert tuple(j.runtime for j in jobs if isinstance(j, InferenceJob)) == usable_runtimes(MACHINE)
+
+
+def test_training_is_measured_in_what_training_takes_and_inference_in_the_rest() -> None:
+    machine = replace(MACHINE, isa=("avx512_bf16",), gpus=())
+    grid = Grid(
+        ("resnet18",), ("torch-eager",), ("fp32", "bf16", "amp", "int8-dynamic"), freezes=(FreezeDepth("head"),)
+    )
+    jobs = plan(grid, machine)
+    assert [j.precision for j in jobs if isinstance(j, TrainingJob)] == ["fp32", "amp"]
+    assert [j.precision for j in jobs if isinstance(j, InferenceJob)] == ["fp32", "bf16", "int8-dynamic"]
+    assert {j.runtime for j in jobs if isinstance(j, TrainingJob)} == {"torch-eager"}
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        (Grid(("resnet18",), ("torch-eager",), ("int8-dynamic",), freezes=(FreezeDepth("head"),)), "in fp32 here"),
+        (
+            Grid(("resnet18",), ("torch-eager",), ("fp32", "amp"), freezes=(FreezeDepth("head"),)),
+            "cannot train in 'amp'",
+        ),
+        (Grid(("resnet18",), ("torch-eager",), ("fp32", "amp")), "offers no 'amp'"),
+        (Grid(("resnet18",), (), ("fp32", "amp")), "'amp' is for training steps"),
+        (Grid(("resnet18",), (), ("fp32", "bf16")), "no runtime that is measured here by default offers 'bf16'"),
+    ],
+)
+def test_a_precision_that_would_go_unmeasured_is_a_fault(grid: Grid, told: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        plan(grid, replace(MACHINE, isa=("avx2",), gpus=()))
+    assert len(caught.value.faults) == 1
+    assert told in caught.value.faults[0]
+
+
+def test_a_gpu_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selector.profiling.runtimes.torch_cuda.metadata.version", lambda name: "2.14.1")
+    machine = replace(MACHINE, isa=(), gpus=(Gpu("NVIDIA L4", compute_capability="8.9"),))
+    assert training_offers(["onnxruntime", "torch-cuda"], machine) == {
+        "torch-eager": ("fp32",),
+        "torch-cuda": ("fp32", "amp"),
+    }
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -45,8 +45,12 @@ def test_what_is_there_is_kept_part_by_part() -> None:
     both = find_kept([JOB], records(JOB, FIRST, FIGURE), SCRIBE)
     assert both.cold == both.steady == {JOB}
     assert len(both.records) == 4 + 2
-    trained = find_kept([TRAINED], records(TRAINED, TrainingResult(FIGURE, 1.0, 10, 10)), SCRIBE)
+    step = records(TRAINED, TrainingResult(FIGURE, 1.0, 10, 10))
+    trained = find_kept([TRAINED], step, SCRIBE)
     assert trained.trained == {TRAINED}
+    assert set(trained.records) == set(step)
+    assert not find_kept([replace(TRAINED, precision="amp")], step, SCRIBE).trained
+    assert not find_kept([replace(TRAINED, batch_size=4)], step, SCRIBE).trained
 
 
 def test_half_of_a_measurement_is_none() -> None:

@@ -93,6 +93,18 @@ def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_ho
     assert sorted(firsts) == ["resnet101", "resnet18d", "resnet26d", "resnet50"]
 
 
+def test_models_that_find_no_room_beside_others_are_measured_alone(fakes: None, own_home: Path) -> None:
+    made = session()
+    names = ("resnet18", "resnet50", "resnet101")
+    made.run([fake(name, "crowded") for name in names])
+    assert made.failures == []
+    assert set(medians(made.records)) == set(names)
+    firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
+    assert sorted(firsts) == sorted(names)
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
 def test_a_known_time_comes_out_and_progress_adds_up(fakes: None, own_home: Path) -> None:
     made = session()
     made.run([fake("resnet18", "busy-wait"), fake("resnet50", "nothing")])
@@ -205,6 +217,24 @@ def test_training_costs_less_the_more_is_frozen() -> None:
     assert memory[0] > memory[-1]
     depths = [r.conditions.freeze for r in made.records if r.figure.metric.name == "train_step_ms"]
     assert depths == points
+    backward = [r.figure.value for r in made.records if r.figure.metric.name == "macs_backward"]
+    assert backward == sorted(backward, reverse=True)
+    assert backward[-1] == 1024 * 1000  # the classifier's weight gradient
+    cached = [r for r in made.records if r.figure.metric.name == "prefix_cache_bytes"]
+    assert [r.conditions.freeze for r in cached] == points[1:]  # nothing is cached where nothing is frozen
+    assert cached[-1].figure.value == 4 * 1024
+
+
+def test_mixed_precision_trains_as_another_precision_and_any_other_is_refused() -> None:
+    made = session()
+    point = FreezePoint("head", 13, 13)
+    made.run([TrainingJob(SMALL, point, precision, 64, 1, 4) for precision in ("amp", "int8-static")])
+    (step,) = (r for r in made.records if r.figure.metric.name == "train_step_ms")
+    assert step.conditions.precision == "amp"
+    assert "autocast to bf16" in step.figure.source
+    assert [(f.job.precision, f.outcome) for f in made.failures] == [("int8-static", "failed")]
+    # what is counted is of the network, whatever it is trained in
+    assert "macs_backward" in {r.figure.metric.name for r in made.records}
 
 
 def test_a_disk_that_takes_no_model_file_fails_its_configurations_alone(own_home: Path) -> None:

@@ -140,6 +140,7 @@ def installed(distribution: str, precisions: tuple[str, ...], *, module: str | N
 _CPU_NEEDS = {
     "bf16": {"avx512_bf16", "amx_bf16", "bf16"},
     "fp16": {"avx512_fp16", "amx_fp16", "fp16"},
+    "amp": {"avx512_bf16", "amx_bf16", "bf16"},  # mixed precision is fp32 with bf16 on a CPU
 }
 
 
@@ -150,7 +151,7 @@ def on_cpu(known: tuple[str, ...], machine: Machine) -> tuple[str, ...]:
 
 
 # first compute capability whose tensor cores take a precision (CUDA C++ Programming Guide, "Compute Capabilities")
-_GPU_NEEDS = {"tf32": (8, 0), "fp16": (7, 0), "bf16": (8, 0), "int8-static": (7, 2)}
+_GPU_NEEDS = {"tf32": (8, 0), "fp16": (7, 0), "bf16": (8, 0), "amp": (7, 0), "int8-static": (7, 2)}
 
 
 def on_gpu(known: tuple[str, ...], machine: Machine) -> Availability:

@@ -1,6 +1,7 @@
 """PyTorch on an NVIDIA GPU, with the kernels of one inference recorded as a CUDA graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -80,7 +81,7 @@ class TorchCuda(Runtime):
         import torch
 
         module, image = self._place(batch)
-        with torch.inference_mode(), _tf32(self.precision == "tf32"):
+        with torch.inference_mode(), tf32(self.precision == "tf32"):
             logits: Logits = module(image).float().cpu().numpy()
         return logits
 
@@ -92,7 +93,7 @@ class TorchCuda(Runtime):
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.inference_mode(), _tf32(self.precision == "tf32"):
+        with torch.inference_mode(), tf32(self.precision == "tf32"):
             with torch.cuda.stream(stream):  # cuDNN chooses and allocates at the first calls, which cannot be recorded
                 for _ in range(3):
                     module(image)
@@ -125,19 +126,14 @@ class TorchCuda(Runtime):
         return torch.channels_last if self.precision in _HALF else torch.contiguous_format
 
 
-class _tf32:  # noqa: N801 - a context, used as one
+@contextmanager
+def tf32(allowed: bool) -> "Iterator[None]":
     """Allow or forbid TF32 in convolutions and matrix products while kernels are chosen."""
+    import torch
 
-    def __init__(self, allowed: bool) -> None:
-        self._allowed = allowed
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._allowed
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
