@@ -146,7 +146,7 @@ def profile(
     slowed = read_state().slowed_since(before)
     if slowed and not quiet:
         console.print(f"{slowed}: figures may be those of a slowed machine", style="yellow", highlight=False)
-    _report(session, console, as_json=as_json or output == Path("-"), quiet=quiet)
+    _report(session, len(jobs), console, as_json=as_json or output == Path("-"), quiet=quiet)
 
 
 def _writer(stack: ExitStack, output: Path | None, as_json: bool) -> Callable[["Session", "State", bool], None]:
@@ -218,8 +218,11 @@ def _interrupted(progress: Progress, console: "Console", session: "Session") -> 
     return INTERRUPTED
 
 
-def _report(session: "Session", console: "Console", *, as_json: bool, quiet: bool) -> None:
-    """Tables on stdout, failures on stderr. Raises NotComparable where nothing was measured."""
+def _report(session: "Session", asked: int, console: "Console", *, as_json: bool, quiet: bool) -> None:
+    """Tables on stdout, failures on stderr. Raises NotComparable where nothing of `asked` configurations was measured.
+
+    Some that failed are told and are no failure of the command: what was measured stands.
+    """
     from selector.profiling.tables import tables
 
     if not as_json:
@@ -231,8 +234,10 @@ def _report(session: "Session", console: "Console", *, as_json: bool, quiet: boo
     for failure in session.failures:
         console.print(f"{failure.job}: {failure.outcome}: {failure.detail}", style="red", markup=False, highlight=False)
     if not any(record.n for record in session.records):
-        raise NotComparable(f"nothing was measured; all {len(session.failures)} configurations failed, as said above")
+        raise NotComparable(f"nothing was measured; configurations that failed, as said above: {asked} of {asked}")
     if not quiet:
         unstable = sum(r.stable is False and r.figure.metric.name.endswith(("p50", "step_ms")) for r in session.records)
         note = f"; {unstable} marked ~ never settled" if unstable else ""
         console.print(f"{len(session.records)} figures are in the evidence store{note}")
+        if failed := len({failure.job for failure in session.failures}):
+            note += f"; configurations that failed, as said above: {failed} of {asked}"

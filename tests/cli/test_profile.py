@@ -85,6 +85,22 @@ def test_where_nothing_was_measured_it_says_so_with_5(run: Run) -> None:
     assert "nothing was measured" in err
 
 
+def test_some_that_fail_beside_others_are_counted_and_no_failure_of_the_run(run: Run) -> None:
+    code, out, err = run("resnet18", "resnet50", "--runtime", "misfortune")
+    assert code == 0
+    assert "resnet50" in out
+    assert "resnet18 · misfortune fp32 · 224 px" in err
+    assert "configurations that failed, as said above: 1 of 2" in " ".join(err.split())
+
+
+def test_a_vgg_is_measured_below_its_own_resolution_through_onnx(run: Run) -> None:
+    code, out, err = run("vgg11", "--runtime", "onnxruntime", "--resolution", 32, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["failures"] == []
+    assert {r["resolution"] for r in document["records"] if r["metric"] == "latency_ms_p50"} == {32}
+
+
 def test_all_faults_of_the_request_at_once(run: Run) -> None:
     code, _, err = run("resnet81", "--runtime", "onnx", "--freeze", "last-x", "--threads", "a", "--resolution", "7")
     assert code == 2

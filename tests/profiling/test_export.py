@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from selector.errors import MeasurementFailed
 from selector.profiling.runtimes import export
 from selector.profiling.runtimes.export import Recipe, make, recipe
+
+if TYPE_CHECKING:
+    from timm.models.vgg import VGG
 
 SMALL = "mobilenetv3_small_050"
 
@@ -121,3 +125,58 @@ def test_weights_of_a_folder_make_other_files_and_must_stay_the_same(tmp_path: P
     material._digest.cache_clear()
     with pytest.raises(InvalidInput, match="changed meanwhile"):
         make(later)
+
+
+@pytest.fixture
+def small_vgg() -> "VGG":
+    """A VGG with everything of timm's, and few channels."""
+    import torch
+    from timm.models.vgg import VGG
+
+    torch.manual_seed(0)
+    return VGG([8, "M", 8, "M", 8, "M", 8, "M", 8, "M"], num_classes=10, mlp_ratio=0.02).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+@pytest.mark.parametrize("columns", [1, 5, 7, 8])
+def test_features_are_stretched_as_torch_does(rows: int, columns: int) -> None:
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    from selector.profiling.runtimes.adaptive_pool import stretched
+
+    features = torch.randn(2, 3, rows, columns, generator=torch.Generator().manual_seed(0))
+    expected = adaptive_avg_pool2d(features, (max(rows, 7), max(columns, 7)))
+    torch.testing.assert_close(stretched(features, 7), expected)
+
+
+@pytest.mark.parametrize("side", [32, 100, 160, 224, 256])
+def test_a_vgg_is_exported_at_any_resolution_and_stays_as_it_was(small_vgg: "VGG", side: int, tmp_path: Path) -> None:
+    wanted, file = Recipe("onnx", "vgg16", resolution=side), tmp_path / "model.onnx"
+    export._export(small_vgg, wanted, file)
+    assert not small_vgg.pre_logits._forward_pre_hooks
+    assert export._check_graph(small_vgg, wanted, file, export.TOLERANCE) < export.TOLERANCE
+
+
+def test_a_stretched_vgg_has_its_lossy_variants_too(small_vgg: "VGG", tmp_path: Path) -> None:
+    from selector.profiling.runtimes import quantise
+
+    wanted, file, lossy = Recipe("onnx", "vgg16", resolution=160), tmp_path / "a.onnx", tmp_path / "b.onnx"
+    export._export(small_vgg, wanted, file)
+    quantise.cast_to_half(file, lossy)
+    assert export._check_graph(small_vgg, wanted, lossy, export.HALF_TOLERANCE) > 0
+    quantise.quantise_dynamic(file, lossy)
+    assert export._likeness(small_vgg, wanted, lossy) > 0.9
+    images = np.random.default_rng(0).standard_normal((4, 3, 160, 160), dtype=np.float32)
+    for symmetric in (False, True):
+        quantise.quantise_static(file, lossy, images, symmetric=symmetric)
+        assert export._likeness(small_vgg, wanted, lossy) > 0.9
+
+
+def test_what_onnx_cannot_express_is_told_in_one_line(tmp_path: Path) -> None:
+    from torch import nn
+
+    with pytest.raises(
+        MeasurementFailed, match=r"^vgg16 at 36 px cannot be exported to ONNX: [^\n]*output size[^\n]*$"
+    ):
+        export._export(nn.AdaptiveAvgPool2d(7), Recipe("onnx", "vgg16", resolution=36), tmp_path / "model.onnx")

@@ -196,7 +196,7 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
 
     model = _model(wanted)
     if wanted.precision == "fp32":
-        _export(model, wanted.resolution, file)
+        _export(model, wanted, file)
         return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
     plain = make(replace(wanted, precision="fp32", images_digest="", images_folder=""))
     if wanted.precision == "fp16":
@@ -211,23 +211,32 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
     return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
 
 
-def _export(model: "torch.nn.Module", side: int, file: Path) -> None:
+def _export(model: "torch.nn.Module", wanted: Recipe, file: Path) -> None:
+    """Write the fp32 graph. Raises MeasurementFailed where ONNX cannot express the model at this resolution."""
     import torch
+    from torch.onnx import OnnxExporterError
 
-    with warnings.catch_warnings():
+    from selector.profiling.runtimes.adaptive_pool import fixed_pooling
+
+    side = wanted.resolution
+    with warnings.catch_warnings(), fixed_pooling(model):
         # the tracing exporter: its graphs are the same to a runtime for these feed-forward nets, in 0.3 s where the
         # dynamo exporter takes 3–9 s, and weights lie in the one file. Deprecated, and present in the torch we allow
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (torch.zeros(1, 3, side, side),),
-            str(file),
-            dynamo=False,
-            opset_version=17,  # the first with all that these nets use; later ones add nothing to them
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
-        )
+        try:
+            torch.onnx.export(
+                model,
+                (torch.zeros(1, 3, side, side),),
+                str(file),
+                dynamo=False,
+                opset_version=17,  # the first with all that these nets use; later ones add nothing to them
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
+            )
+        except OnnxExporterError as error:
+            why = str(error).split("[Caused by")[0].strip().splitlines()[0]  # a dump of the graph follows
+            raise MeasurementFailed(f"{wanted.backbone} at {side} px cannot be exported to ONNX: {why}") from error
 
 
 def _check_graph(model: "torch.nn.Module", wanted: Recipe, file: Path, tolerance: float) -> float:
