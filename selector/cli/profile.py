@@ -238,6 +238,6 @@ def _report(session: "Session", asked: int, console: "Console", *, as_json: bool
     if not quiet:
         unstable = sum(r.stable is False and r.figure.metric.name.endswith(("p50", "step_ms")) for r in session.records)
         note = f"; {unstable} marked ~ never settled" if unstable else ""
-        console.print(f"{len(session.records)} figures are in the evidence store{note}")
         if failed := len({failure.job for failure in session.failures}):
             note += f"; configurations that failed, as said above: {failed} of {asked}"
+        console.print(f"{len(session.records)} figures are in the evidence store{note}")
