@@ -20,6 +20,7 @@ from selector.backbones.heads import replace_classifier
 from selector.errors import InvalidInput, WeightsUnavailable
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+_COUNTER = "num_batches_tracked"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -57,12 +58,17 @@ def create(
 
 
 def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], *, source: str) -> None:
-    """Fill `model` from `state`: the same names, or other names for the same tensors in the same order.
+    """Fill `model` from `state`: the same names (timm), or other names for the same tensors in the same order.
 
-    Raises InvalidInput where a tensor is missing, left over or of another shape.
+    That holds for torchvision's files of all families too. What differs there is kept up with: linear layers that timm
+    runs as convolutions, and files from before the norms counted their batches. Raises InvalidInput where a tensor is
+    missing, left over or of another shape.
     """
     own = model.state_dict()
+    if not any(name.endswith(_COUNTER) for name in state):  # training alone reads it: its value does not matter
+        state = _with_counters(own, state)
     matched = {name: state[name] for name in own} if set(state) == set(own) else _in_order(own, state, source)
+    matched = {name: _as_convolution(tensor, own[name].shape) for name, tensor in matched.items()}
     misfits = [
         f"{source}: {name} has shape {tuple(tensor.shape)}, the model wants {tuple(own[name].shape)}"
         for name, tensor in matched.items()
@@ -89,6 +95,23 @@ def _in_order(
             f"{len(extra)} are left over{_examples(extra)}"
         )
     return dict(zip(own, state.values(), strict=True))
+
+
+def _with_counters(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`state` with a norm's batch counter after each running variance, as far as the model has counters."""
+    counters = iter([(name, tensor) for name, tensor in own.items() if name.endswith(_COUNTER)])
+    filled: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        filled[name] = tensor
+        if name.endswith("running_var") and (counter := next(counters, None)) is not None:
+            filled[name.removesuffix("running_var") + _COUNTER] = counter[1]
+    return filled
+
+
+def _as_convolution(tensor: torch.Tensor, wanted: torch.Size) -> torch.Tensor:
+    """A linear layer's matrix as the kernel of the convolution that computes the same from a map of that size."""
+    same = tensor.ndim == 2 and len(wanted) == 4 and tensor.shape[0] == wanted[0] and tensor.numel() == wanted.numel()
+    return tensor.reshape(wanted) if same else tensor
 
 
 def _examples(names: list[str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from selector.backbones.weights import create
@@ -74,6 +75,36 @@ def test_the_packaged_weights_of_lite0_fit(tmp_path: Path) -> None:
     assert torch.equal(loaded["conv_stem.weight"], packaged["_conv_stem.weight"])
     assert torch.equal(loaded["bn2.running_var"], packaged["_bn1.running_var"])
     assert loaded["classifier.weight"].shape == (2, 1280)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("resnet18", "resnet18"),
+        ("vgg11_bn", "vgg11_bn"),
+        ("efficientnet_b0", "efficientnet_b0"),
+        ("mobilenetv2_100", "mobilenet_v2"),
+        ("mobilenetv3_large_100", "mobilenet_v3_large"),
+    ],
+)
+@pytest.mark.parametrize("old", [False, True])
+def test_torchvisions_files_fit_every_family(tmp_path: Path, name: str, theirs: str, old: bool) -> None:
+    torch.manual_seed(2)
+    source = getattr(torchvision.models, theirs)(weights=None).eval()
+    for module in source.modules():  # statistics that are not those of a fresh norm, and the precision of timm's
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    state = {k: v for k, v in source.state_dict().items() if not (old and k.endswith("num_batches_tracked"))}
+    write(tmp_path, state, ".pth", name)
+    created = create(name, weights=tmp_path).model
+    epsilon = next(m.eps for m in created.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    for module in source.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = epsilon
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.allclose(created(images), source(images), rtol=1e-3, atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
