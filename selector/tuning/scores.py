@@ -2,8 +2,8 @@
 
 Every score is computed under image weights, so that the point estimate (all ones) and each bootstrap resample
 (multinomial counts) run through the same formula. Intervals are the 2.5th and 97.5th percentile over
-`RESAMPLES` resamples of the images (Efron's percentile bootstrap): they say how much the figure would move with
-another draw of test images, not how much with another training run.
+`RESAMPLES` resamples of the images, fewer for many classes (Efron's percentile bootstrap): they say how much the
+figure would move with another draw of test images, not how much with another training run.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 100
+RESAMPLED_CELLS = 50_000_000
+"""Resamples × images × classes beyond which fewer resamples are drawn: hundreds of classes would take minutes."""
+
 BINS = 15  # of the calibration error; Guo et al. 2017
 
 
@@ -48,6 +52,7 @@ class Scores:
     """All that is said about a classifier on one set of images. Classes without images do not enter the means."""
 
     images: int
+    resamples: int  # behind every interval
     accuracy: Score
     macro_f1: Score
     auc: Score  # one-vs-rest, mean over the classes (P16)
@@ -59,6 +64,7 @@ class Scores:
         """Plain values for a JSON document."""
         return {
             "images": self.images,
+            "resamples": self.resamples,
             "accuracy": self.accuracy.as_json(),
             "macro_f1": self.macro_f1.as_json(),
             "auc": self.auc.as_json(),
@@ -80,16 +86,19 @@ class Scores:
 def score(probabilities: Floats, labels: Ints, classes: Sequence[str], *, seed: int = 0) -> Scores:
     """Score `probabilities` [n, classes], rows summing to one, against `labels` [n]."""
     n, k = probabilities.shape
-    weights = np.vstack([np.ones(n), np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)])
+    resamples = min(RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_CELLS // (n * k)))
+    weights = np.vstack([np.ones(n), np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)])
     predicted = probabilities.argmax(axis=1)
-    cells = _confusion(weights, labels, predicted, k)
+    true, said = _counts(weights, labels, k), _counts(weights, predicted, k)
+    hit = _counts(weights[:, predicted == labels], labels[predicted == labels], k)
+    confusion = np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
     with np.errstate(invalid="ignore", divide="ignore"):
-        true, said, hit = cells.sum(axis=2), cells.sum(axis=1), cells.diagonal(axis1=1, axis2=2)
         recall, precision = hit / true, hit / np.where(said == 0, np.nan, said)
         f1 = np.where(true > 0, 2 * hit / (true + said), np.nan)
         precision = np.where((said == 0) & (true > 0), 0.0, precision)
     return Scores(
         images=n,
+        resamples=resamples,
         accuracy=_interval(hit.sum(axis=1) / n),
         macro_f1=_interval(_mean(f1)),
         auc=_interval(_mean(np.stack([_auc(weights, probabilities[:, c], labels == c) for c in range(k)], axis=1))),
@@ -104,7 +113,7 @@ def score(probabilities: Floats, labels: Ints, classes: Sequence[str], *, seed: 
             )
             for c, name in enumerate(classes)
         ),
-        confusion=tuple(tuple(int(v) for v in row) for row in cells[0]),
+        confusion=tuple(tuple(int(v) for v in row) for row in confusion),
     )
 
 
@@ -116,11 +125,11 @@ def macro_f1(predicted: Ints, labels: Ints, classes: int) -> float:
     return float((2 * hit[present] / (true + said)[present]).mean())
 
 
-def _confusion(weights: Floats, labels: Ints, predicted: Ints, k: int) -> Floats:
-    cell = labels * k + predicted
-    onehot = np.zeros((len(cell), k * k))
-    onehot[np.arange(len(cell)), cell] = 1
-    return (weights @ onehot).reshape(len(weights), k, k)
+def _counts(weights: Floats, named: Ints, k: int) -> Floats:
+    """How much weight each class has [rows, k] where image i is named `named[i]`."""
+    onehot = np.zeros((len(named), k))
+    onehot[np.arange(len(named)), named] = 1
+    return np.asarray(weights @ onehot, dtype=np.float64)
 
 
 def _auc(weights: Floats, values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:

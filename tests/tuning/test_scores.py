@@ -29,6 +29,16 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert [c.images for c in found.classes] == list(images)
 
 
+def test_hundreds_of_classes_take_neither_minutes_nor_the_memory() -> None:
+    labels = np.arange(1200) % 400
+    wide = np.random.default_rng(0).dirichlet(np.ones(400), 1200)
+    wide[np.arange(1200), labels] += 1.0
+    found = score(wide / 2, labels, [str(c) for c in range(400)])
+    assert found.resamples == 104  # whole confusion matrices of a thousand resamples would hold 1.3 GB
+    assert found.accuracy.value == found.macro_f1.value == 1.0
+    assert score(*drawn(), "abcd").resamples == 1000
+
+
 def test_intervals_hold_their_estimate_and_narrow_with_more_images() -> None:
     small, large = score(*drawn(100), "abcd"), score(*drawn(3000), "abcd")
     for found in (small, large):
