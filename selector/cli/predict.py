@@ -19,11 +19,18 @@ def predict(
     json: Json = False,
 ) -> None:
     """Classify images. One that cannot be read is named on stderr, the others go on; the exit code is then 2."""
-    from selector.tuning.predict import MODEL_FILES, Predictor
+    from selector.tuning.place import MODEL_FILES
+    from selector.tuning.predict import Predictor
 
     if precision not in MODEL_FILES:
         raise InvalidInput(f"--precision {precision!r} is not one of {', '.join(MODEL_FILES)}")
-    found = list(Predictor(model, precision=precision).predict(images, top=top))
+    found = []
+    for prediction in Predictor(model, precision=precision).predict(images, top=top):
+        found.append(prediction)
+        if not json and prediction.error is None:  # as it comes: many images take their time
+            says = ", ".join(f"{name} {probability:.1%}" for name, probability in prediction.classes)
+            sys.stdout.write(f"{prediction.path}: {says}\n")
+            sys.stdout.flush()
     if json:
         document = {
             "schema_version": 1,
@@ -39,10 +46,5 @@ def predict(
             ],
         }
         sys.stdout.write(jsonlib.dumps(document, ensure_ascii=False, indent=2) + "\n")
-    else:
-        for p in found:
-            if p.error is None:
-                says = ", ".join(f"{name} {probability:.1%}" for name, probability in p.classes)
-                sys.stdout.write(f"{p.path}: {says}\n")
     if unread := [f"{p.path}: {p.error}" for p in found if p.error is not None]:
         raise InvalidInput(unread)

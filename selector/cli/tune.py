@@ -1,6 +1,7 @@
 """`selector tune`: search backbone, freeze depth and hyperparameters on one's own images within a wall-clock budget."""
 
 import json as jsonlib
+import math
 import re
 import shlex
 import sys
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 ANY_CPU = "cpu"
 """The class whose ranking makes the shortlist where no hardware is named."""
+
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 T = TypeVar("T")
 
@@ -89,7 +92,7 @@ def tune(
         storage=storage,
         study=study,
         resume=resume,
-        cache_bytes=int(cache_gb * 1024**3),
+        cache_bytes=_bytes(cache_gb),
         save=save,
         max_trials=max_trials,
         command=command(),
@@ -159,9 +162,14 @@ def spent_s() -> float:
 
 
 def with_progress(work: "Callable[[Callable[[Progress], None]], T]", quiet: bool) -> T:
-    """Run `work` with a live line on stderr: phase, trials, best so far, time left."""
-    if quiet:
-        return work(lambda progress: None)
+    """Run `work` with a live line on stderr: phase, trials, best so far, time left. Ctrl-C is exit code 130."""
+    try:
+        return work(lambda progress: None) if quiet else _told_live(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _told_live(work: "Callable[[Callable[[Progress], None]], T]") -> T:
     from rich.console import Console
     from rich.text import Text
 
@@ -170,7 +178,7 @@ def with_progress(work: "Callable[[Callable[[Progress], None]], T]", quiet: bool
 
         def tell(progress: "Progress") -> None:
             best = "" if progress.best is None else f" · best macro-F1 {progress.best:.3f}"
-            left = f"{max(progress.left_s, 0) // 60:.0f}:{max(progress.left_s, 0) % 60:02.0f} left"
+            left = "{}:{:02} left".format(*divmod(max(0, round(progress.left_s)), 60))
             line = f"{progress.phase} · {progress.trials} trials{best} · {left} · {progress.says}"
             status.update(Text(line))
             if not progress.passing:
@@ -219,8 +227,14 @@ def _document(result: "TuneResult") -> str:
 
 
 def command() -> str:
-    """This very command, for the record."""
-    return shlex.join(["selector", *sys.argv[1:]])
+    """This very command, for the record: without the password of a database, which would go out with the model."""
+    return shlex.join(["selector", *(re.sub(r"(://[^/@:]*):.*@", r"\1:***@", word) for word in sys.argv[1:])])
+
+
+def _bytes(gigabytes: float) -> int:
+    if not math.isfinite(gigabytes):
+        raise InvalidInput(f"--cache-gb {gigabytes}: a number of gigabytes")
+    return int(gigabytes * 1024**3)
 
 
 def _pixels(text: str | None) -> tuple[int, ...]:

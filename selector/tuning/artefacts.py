@@ -16,7 +16,7 @@ from torch import nn
 from selector.profiling.protocol import median_interval
 from selector.tuning.cache.prefix import export_fast
 from selector.tuning.data.images import read_rgb
-from selector.tuning.predict import MODEL_FILES
+from selector.tuning.place import MODEL_FILES
 from selector.tuning.preprocess import Augmentation, Preprocess
 
 CALIBRATION_IMAGES = 96

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from selector.tuning.scores import Scores
+from selector.tuning.scores import Score, Scores
 
 _TEMPLATE = """---
 {{ card_data }}
@@ -12,7 +12,7 @@ _TEMPLATE = """---
 
 # {{ backbone }} fine-tuned on {{ data_name }}
 
-{{ backbone }} with its first {{ frozen }} of {{ total }} blocks frozen, tuned by `selector tune` within
+{{ warning }}{{ backbone }} with its first {{ frozen }} of {{ total }} blocks frozen, tuned by `selector tune` within
 {{ budget }} seconds. Classes: {{ classes }}.
 
 ## Scores on {{ images }} test images that no choice was made on
@@ -25,7 +25,7 @@ _TEMPLATE = """---
 |---|---|---|---|---|
 {{ class_rows }}
 
-The interval says how the figure would move with other test images, not with another training run.
+In brackets the 95 % interval. It says how the figure would move with other test images, not with another training run.
 
 ## Files
 
@@ -54,8 +54,14 @@ Preprocessing is the pretraining's, stored in preprocessing.json; other preproce
 
     {{ command }}
 
+How far a search gets within its time depends on the machine; reproduce.json holds the settings, seeds and the digests
+of weights and data that this model was made with.
+
 {{ environment }}
 """
+
+
+_RANDOM = "Random weights: nothing here says what a pretrained backbone would reach."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class CardFacts:
     training: str
     recipe: Mapping[str, Any]
     command: str
+    random_init: bool
     environment: Mapping[str, str]
 
 
@@ -84,7 +91,7 @@ def model_card(facts: CardFacts, scores: Scores) -> str:
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     data = ModelCardData(
-        base_model=f"timm/{facts.backbone}",
+        base_model=None if facts.random_init else f"timm/{facts.backbone}",
         library_name="timm",
         pipeline_tag="image-classification",
         tags=["image-classification", "backbone-selector"],
@@ -104,6 +111,7 @@ def model_card(facts: CardFacts, scores: Scores) -> str:
     card = ModelCard.from_template(
         data,
         template_str=_TEMPLATE,
+        warning=f"**{_RANDOM}**\n\n" if facts.random_init else "",
         backbone=facts.backbone,
         data_name=facts.data_name,
         frozen=facts.frozen,
@@ -146,9 +154,19 @@ def _score_rows(scores: Scores) -> list[str]:
 
 def _class_rows(scores: Scores) -> list[str]:
     return [
-        f"| {c.name} | {c.images} | {_number(c.precision.value)} | {_number(c.recall.value)} | {_number(c.f1.value)} |"
+        f"| {_cell(c.name)} | {c.images} | {_with_interval(c.precision)} | {_with_interval(c.recall)} "
+        f"| {_with_interval(c.f1)} |"
         for c in scores.classes
     ]
+
+
+def _with_interval(score: Score) -> str:
+    return _number(score.value) if score.value is None else f"{score.value:.3f} ({score.low:.2f} – {score.high:.2f})"
+
+
+def _cell(text: str) -> str:
+    """Text that does not end its cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from selector.errors import InvalidInput
 from selector.tuning.data.images import UnreadableImage, read_rgb
+from selector.tuning.place import MODEL_FILES
 from selector.tuning.preprocess import Augmentation, Preprocess
-
-MODEL_FILES = {"fp32": "model.onnx", "int8-static": "model.int8.onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +40,23 @@ class Predictor:
             raise InvalidInput(
                 f"{folder} holds no {' and no '.join(missing)}; give the folder that `selector tune` saved its model in"
             )
-        data = json.loads(settings.read_text(encoding="utf-8"))
-        self.classes: tuple[str, ...] = tuple(data["classes"])
-        self.preprocess = Preprocess.from_json(data["preprocessing"])
-        self.views = Augmentation.of(data["views"]["kind"], 1.0, data["views"]["count"], 0)
+        try:
+            data = json.loads(settings.read_text(encoding="utf-8"))
+            self.classes: tuple[str, ...] = tuple(data["classes"])
+            self.preprocess = Preprocess.from_json(data["preprocessing"])
+            self.views = Augmentation.of(data["views"]["kind"], 1.0, data["views"]["count"], 0)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InvalidInput(
+                f"{settings} is not as `selector tune` wrote it: {type(error).__name__}: {error}"
+            ) from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of every constant that a quantised graph no longer uses
         if threads is not None:
             options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise InvalidInput(f"{file} cannot be loaded: {str(error).strip().splitlines()[0][:300]}") from error
 
     def logits(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits [n, classes] of preprocessed images [n, 3, r, r]."""
@@ -70,7 +77,7 @@ class Predictor:
                 yield Prediction(str(path), (), str(error))
                 continue
             if found is None:
-                yield Prediction(str(path), (), "no such file")
+                yield Prediction(str(path), (), "a folder: give the images in it" if path.is_dir() else "no such file")
                 continue
             order = np.argsort(-found)[:top]
             yield Prediction(str(path), tuple((self.classes[i], float(found[i])) for i in order))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from selector.cli.tune import parse_budget
+from selector.cli.tune import command, parse_budget
 from selector.errors import InvalidInput
 
 SELECTOR = [sys.executable, "-c", "from selector.cli.main import main; main()"]
@@ -95,6 +95,19 @@ def test_predict_classifies_and_names_what_it_cannot_read(
     assert bad.stdout.startswith(images[0])
     assert "nowhere.png: no such file" in bad.stderr
     assert run("predict", str(folder), images[0], home=folder / "home").returncode == 2
+    directory = run("predict", str(folder / "模型"), str(folder / "电池片"), home=folder / "home")
+    assert "a folder: give the images in it" in directory.stderr
+    (folder / "half").mkdir()
+    for name, content in (("model.onnx", "no network"), ("preprocessing.json", "{}")):
+        (folder / "half" / name).write_text(content)
+    broken = run("predict", str(folder / "half"), images[0], home=folder / "home")
+    assert broken.returncode == 2
+    assert "preprocessing.json is not as" in broken.stderr
+    settings = (folder / "模型" / "preprocessing.json").read_text(encoding="utf-8")
+    (folder / "half" / "preprocessing.json").write_text(settings, encoding="utf-8")
+    broken = run("predict", str(folder / "half"), images[0], home=folder / "home")
+    assert broken.returncode == 2
+    assert "cannot be loaded" in broken.stderr
 
 
 def test_predict_imports_no_torch(tuned: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -117,6 +130,11 @@ def test_bad_input_is_told_with_exit_code_2(tmp_path: Path) -> None:
     assert one.returncode == 2
     assert "two classes" in one.stderr
     assert "Traceback" not in one.stderr
+
+
+def test_a_password_is_not_kept_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["selector", "tune", "my images", "--storage", "postgresql://me:s3@cr/et@host/db"])
+    assert command() == "selector tune 'my images' --storage 'postgresql://me:***@host/db'"
 
 
 def test_budgets_are_read_as_they_are_written() -> None:

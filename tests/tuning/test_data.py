@@ -123,6 +123,38 @@ class TestDataset:
         assert one.split_digest == again.split_digest != other.split_digest
         assert one.digest == other.digest
 
+    def test_splits_that_nothing_can_be_learned_from_are_refused(self, tmp_path: Path) -> None:
+        fill(tmp_path / "i", 0, 12)
+        rows = [(f"i/{i}.png", "ab"[i % 2]) for i in range(12)]
+        table = tmp_path / "t.csv"
+        table.write_text("path,label,group\n" + "".join(f"{path},{label},g\n" for path, label in rows))
+        with pytest.raises(InvalidInput, match="left for the test split") as error:
+            load_dataset(table)
+        assert len(error.value.faults) == 3
+        table.write_text("path,label,split\n" + "".join(f"{path},{label},test\n" for path, label in rows))
+        with pytest.raises(InvalidInput, match="left for the train split"):
+            load_dataset(table)
+        split = {"a": "train", "b": "test"}
+        table.write_text("path,label,split\n" + "".join(f"{path},{label},{split[label]}\n" for path, label in rows))
+        with pytest.raises(InvalidInput, match="holds one class alone, a"):
+            load_dataset(table)
+
+    def test_given_splits_that_are_weaker_than_they_look_are_told(self, tmp_path: Path) -> None:
+        fill(tmp_path / "i", 0, 30)
+        rows = [(i, "abc"[i % 3], ("train", "test", "val")[i // 10]) for i in range(30)]
+        lines = [f"i/{i}.png,{label},{split},g{i % 10}" for i, label, split in rows if (label, split) != ("c", "train")]
+        (tmp_path / "t.csv").write_text("path,label,split,group\n" + "\n".join(lines))
+        notes = " ".join(load_dataset(tmp_path / "t.csv").notes)
+        assert "no image of c is trained on" in notes
+        assert "10 groups lie in more than one of the given splits" in notes
+
+    def test_images_beside_the_class_folders_are_named(self, tmp_path: Path) -> None:
+        fill(tmp_path / "a", 0, 5)
+        fill(tmp_path / "b", 50, 5)
+        picture(99).save(tmp_path / "stray.png")
+        (item,) = load_dataset(tmp_path).left_out
+        assert (Path(item.path).name, item.why) == ("stray.png", "lies in no class's folder")
+
     def test_copies_of_a_picture_lie_in_one_split(self, tmp_path: Path) -> None:
         fill(tmp_path / "a", 0, 20)
         fill(tmp_path / "b", 100, 20)

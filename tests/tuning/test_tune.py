@@ -45,6 +45,9 @@ def test_a_search_ends_within_its_budget_with_a_whole_model(cells: Path, weights
     assert complete
     assert result.trials[0].origin == "rule-based, head"
     assert result.winner.trial == max(complete, key=lambda t: t.macro_f1).number
+    kept = [file.parent.name for file in (result.folder / "trials").rglob("state.safetensors")]
+    assert kept == [str(result.winner.trial)]
+    assert list((result.folder / "logs").rglob("worker-0.log"))
     assert {file.name for file in (tmp_path / "model").iterdir()} >= {
         "model.safetensors",
         "model.onnx",
@@ -73,6 +76,21 @@ def test_what_cannot_be_tuned_is_refused(cells: Path, weights: Path, tmp_path: P
     with pytest.raises(InvalidInput) as error:
         tune(request(cells, weights, budget_s=1.0, backbones=("resnet5O",), freezes=("lasst-3",), workers=0))
     assert len(error.value.faults) == 4
+    with pytest.raises(InvalidInput) as error:
+        tune(
+            request(
+                *(cells, tmp_path / "nowhere"),
+                cache_bytes=-1,
+                max_trials=0,
+                seed=-1,
+                study="../../x",
+                save=cells,
+                freezes=("last-99",),
+                limits=DeployLimits(max_latency_ms=-3),
+            )
+        )
+    assert len(error.value.faults) == 8
+    assert sum(1 for _ in cells.rglob("*.png")) == 160
     with pytest.raises(InvalidInput, match="no study"):
         tune(request(cells, weights, resume=True, study="never"))
 
@@ -85,6 +103,50 @@ def test_random_weights_are_refused_unless_asked_for(cells: Path, tmp_path: Path
 def test_limits_that_nothing_keeps_are_told_before_anything_is_trained(cells: Path, weights: Path) -> None:
     with pytest.raises(NoFeasibleCandidate, match=r"latency_ms by .*, artifact_mb by "):
         tune(request(cells, weights, limits=DeployLimits(max_latency_ms=0.001, max_artifact_mb=1.0)))
+
+
+def test_weights_that_do_not_fit_are_bad_input(cells: Path, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "resnet18.pth").write_bytes((weights / f"{BACKBONE}.pth").read_bytes())
+    with pytest.raises(InvalidInput, match="does not fit the model"):
+        tune(request(cells, tmp_path, backbones=("resnet18",)))
+
+
+def test_images_that_a_budget_cannot_look_at_once_are_refused_in_time(
+    cells: Path, weights: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "many.csv"
+    rows = [f"{path},{path.parent.name},{i}" for i in range(40) for path in sorted(cells.rglob("*.png"))]
+    table.write_text("path,label,copy\n" + "\n".join(rows))  # copies lie in one split, and are looked at all the same
+    began = time.monotonic()
+    with pytest.raises(InvalidInput, match="more with --budget"):
+        tune(request(table, weights, resolutions=(288,), budget_s=40.0))
+    assert time.monotonic() - began <= 40 * 1.05 + 5
+
+
+def test_a_limit_that_comes_with_resume_is_measured_and_what_cannot_change_is_told(cells: Path, weights: Path) -> None:
+    tune(request(cells, weights, study="s", max_trials=1))
+    heard: list[Progress] = []
+    with pytest.raises(NoFeasibleCandidate, match="latency_ms by"):
+        tune(request(cells, weights, study="s", resume=True, limits=DeployLimits(max_latency_ms=0.001)), heard.append)
+    again = tune(
+        request(
+            cells,
+            weights,
+            study="s",
+            resume=True,
+            max_trials=1,
+            freezes=("none",),
+            resolutions=(96,),
+            backbones=("resnet18",),
+        ),
+        heard.append,
+    )
+    assert again.winner.recipe.freeze != "none"
+    said = " ".join(p.says for p in heard)
+    assert "head, last-1: --freeze is not heard" in said
+    assert "64: --resolution is not heard" in said
+    with pytest.raises(InvalidInput, match="random_init"):
+        tune(request(cells, None, study="s", resume=True, random_init=True))
 
 
 def command(data: Path, weights: Path, *more: str) -> list[str]:

@@ -5,7 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -107,6 +107,7 @@ def load_dataset(source: Path, *, seed: int = 0, progress: Callable[[int, int], 
         if isinstance(fact, str)
     ]
     left_out += [LeftOut(str(path), "not an image by its suffix") for path in listing.ignored]
+    left_out += [LeftOut(str(path), "lies in no class's folder") for path in listing.loose]
     notes = _handled_notes(usable) + _conflict_notes(usable)
     usable, dropped, copy_notes = _own_split_duplicates(usable)
     left_out += dropped
@@ -117,7 +118,9 @@ def load_dataset(source: Path, *, seed: int = 0, progress: Callable[[int, int], 
         Sample(str(entry.path), index[entry.label], split, fact.digest, fact.width, fact.height)
         for (entry, fact), split in zip(usable, splits, strict=True)
     )
-    return Dataset(str(source), classes, samples, tuple(left_out), tuple(notes + copy_notes + class_notes))
+    split_notes = _check_splits(listing.root, usable, splits)
+    notes += copy_notes + class_notes + split_notes
+    return Dataset(str(source), classes, samples, tuple(left_out), tuple(notes))
 
 
 def _inspect_all(entries: Sequence[Entry], progress: Callable[[int, int], None] | None) -> list[ImageFacts | str]:
@@ -131,10 +134,14 @@ def _inspect_all(entries: Sequence[Entry], progress: Callable[[int, int], None] 
 
     facts: list[ImageFacts | str] = []
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:  # decoding releases the interpreter
-        for fact in pool.map(one, entries):
-            facts.append(fact)
-            if progress is not None:
-                progress(len(facts), len(entries))
+        try:
+            for fact in pool.map(one, entries):
+                facts.append(fact)
+                if progress is not None:
+                    progress(len(facts), len(entries))
+        except BaseException:  # Ctrl-C, a budget that cannot do: the images that wait are not read first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return facts
 
 
@@ -222,10 +229,32 @@ def _splits(usable: _Usable, labels: list[int], seed: int) -> list[Split]:
     return own
 
 
+def _check_splits(root: Path, usable: _Usable, splits: list[Split]) -> list[str]:
+    """Refuse splits that nothing can be trained or tested on; notes on those that are weaker than they look."""
+    found: dict[Split, set[str]] = {split: set() for split in Split}
+    groups: dict[str, set[Split]] = defaultdict(set)
+    for (entry, _), split in zip(usable, splits, strict=True):
+        found[split].add(entry.label)
+        if entry.group is not None:
+            groups[entry.group].add(split)
+    empty = [split for split in Split if not found[split]]
+    faults = [f"no image of {root} is left for the {split} split" for split in empty]
+    if len(found[Split.TRAIN]) < 2 and Split.TRAIN not in empty:
+        faults.append(f"the train split of {root} holds one class alone, {', '.join(found[Split.TRAIN])}")
+    if faults:
+        raise InvalidInput(
+            [
+                *faults,
+                "images of one group and copies of one picture stay in one split: give more groups, or more images",
+            ]
+        )
+    unseen = sorted((found[Split.VALIDATION] | found[Split.TEST]) - found[Split.TRAIN])
+    torn = [group for group, where in groups.items() if len(where) > 1]
+    notes = [f"no image of {_some(unseen)} is trained on: those of the other splits are all missed"] if unseen else []
+    if torn:
+        notes.append(f"{len(torn)} groups lie in more than one of the given splits ({_some(sorted(torn))})")
+    return notes
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def subset(dataset: Dataset, positions: Sequence[int]) -> Dataset:
-    """The data set with only the samples at `positions`, for screening on a part of many images."""
-    return replace(dataset, samples=tuple(dataset.samples[i] for i in positions))

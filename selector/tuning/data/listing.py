@@ -43,6 +43,7 @@ class Listing:
     entries: tuple[Entry, ...]
     classes: tuple[str, ...]
     ignored: tuple[Path, ...]  # files in class folders that are no images by their suffix
+    loose: tuple[Path, ...] = ()  # images that lie in no class's folder
 
 
 def list_images(source: Path) -> Listing:
@@ -75,7 +76,11 @@ def _list_folder(root: Path) -> Listing:
                 entries.append(Entry(path, folder.name, split or None))
             else:
                 ignored.append(path)
-    return Listing(root, tuple(entries), tuple(sorted({f.name for _, f in pairs})), tuple(ignored))
+    above = {root, *(folder.parent for _, folder in pairs)}
+    loose = [
+        p for place in sorted(above) for p in sorted(place.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()
+    ]
+    return Listing(root, tuple(entries), tuple(sorted({f.name for _, f in pairs})), tuple(ignored), tuple(loose))
 
 
 def _subfolders(root: Path) -> list[Path]:
@@ -114,6 +119,8 @@ def _csv_rows(source: Path) -> Iterable[tuple[int, dict[str, str]]]:
             yield from ((reader.line_num, row) for row in reader)
     except UnicodeDecodeError:
         raise InvalidInput(f"{source} is not UTF-8 text; save it as CSV UTF-8") from None
+    except (csv.Error, OSError) as error:
+        raise InvalidInput(f"{source} cannot be read as CSV: {error}") from None
 
 
 def _parquet_rows(source: Path) -> Iterable[tuple[int, dict[str, str]]]:

@@ -1,6 +1,7 @@
 """What every job reads: the data set as it was split, and where things lie. Values travel as JSON."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,13 +18,22 @@ from selector.tuning.data.split import Split
 from selector.tuning.preprocess import Preprocess
 from selector.tuning.recipe import Recipe
 
+STATE = "state.safetensors"  # a trial's weights, in its folder
+
 Emit = Callable[[dict[str, Any]], None]
 
 
 def save_dataset(dataset: Dataset, file: Path) -> None:
     """Write what jobs need of the data set."""
     data = {"classes": dataset.classes, "root": dataset.root, "samples": [asdict(s) for s in dataset.samples]}
-    file.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    write_whole(file, json.dumps(data, ensure_ascii=False))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write `text` so that a process that is killed leaves the former file or the new one, never half of it."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from selector.backbones.depth import FreezeDepth
 from selector.profiling.forks import classify_error
 from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
-from selector.tuning.jobs.common import Emit, Task
+from selector.tuning.jobs.common import STATE, Emit, Task
 from selector.tuning.model import SplitModel, WeightsFrom, build, split_model, weights_digest
 from selector.tuning.preprocess import Augmentation
 from selector.tuning.recipe import Recipe
@@ -50,7 +50,7 @@ def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
         else:
             views = 1
     np.save(folder / "validation.npy", probabilities)
-    save_file({k: v.contiguous().cpu() for k, v in split.model.state_dict().items()}, folder / "state.safetensors")
+    save_file({k: v.contiguous().cpu() for k, v in split.model.state_dict().items()}, folder / STATE)
     return {
         "macro_f1": macro_f1(probabilities.argmax(axis=1), labels, examples.classes),
         "macro_f1_one_view": plain,

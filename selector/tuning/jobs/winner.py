@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
+from platform import platform, python_version
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from selector.tuning.artefacts import CALIBRATION_IMAGES, measure_latency, quant
 from selector.tuning.card import CardFacts, model_card
 from selector.tuning.data.dataset import Sample
 from selector.tuning.data.split import Split
-from selector.tuning.jobs.common import Emit, Task, preprocess_of
+from selector.tuning.jobs.common import STATE, Emit, Task, preprocess_of
 from selector.tuning.jobs.trial import prepare, train_backing_off
 from selector.tuning.model import SplitModel
-from selector.tuning.predict import MODEL_FILES, Predictor, softmax
+from selector.tuning.place import MODEL_FILES, hand_over
+from selector.tuning.predict import Predictor, softmax
 from selector.tuning.preprocess import Augmentation
 from selector.tuning.recipe import Recipe
 from selector.tuning.scores import Scores, score
@@ -32,6 +33,9 @@ from selector.tuning.trainer import Examples
 LIBRARIES = ("backbone-selector", "torch", "torchvision", "timm", "onnxruntime", "optuna", "numpy", "pillow")
 MISTAKES = 24
 CLOSING_S = 1.5  # writing the card, and telling the parent
+
+FEWEST_OF_A_RUN = 0.6
+"""Less than this part of a retraining is not worth having."""
 
 State = dict[str, torch.Tensor]
 
@@ -87,9 +91,7 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
     else:
         result["int8"] = _int8(task, draft, recipe, paths, labels, scores, emit)
     _describe(task, draft, save, arguments, recipe, result, scores)
-    # the former model is only given up for a whole new one
-    shutil.rmtree(save, ignore_errors=True)
-    draft.rename(save)
+    hand_over(draft, save)  # the former model is only given up for a whole new one
     result["artefacts"] = [
         {"path": str(file), "bytes": file.stat().st_size} for file in sorted(save.iterdir()) if file.is_file()
     ]
@@ -112,10 +114,13 @@ def _final_weights(
     expected = arguments["expected_seconds"]  # of one run; known from the trial
     total: State | None = None
     seeds: list[int] = []
+    own = Path(arguments["trial_folder"]) / STATE
+    if not own.is_file():  # trained on another host: there is nothing to fall back to, so one run has to be
+        end = max(end, time.monotonic() + FEWEST_OF_A_RUN * expected)
     split, source = prepare(task, recipe)
     for seed in range(recipe.seed, recipe.seed + SEEDS):
-        # a run that does not fit drops epochs; less than this part of it is not worth having
-        if time.monotonic() + 0.6 * expected > end:
+        # a run that does not fit drops epochs
+        if time.monotonic() + FEWEST_OF_A_RUN * expected > end and (seeds or own.is_file()):
             break
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()
@@ -125,7 +130,7 @@ def _final_weights(
         total = _add(total, split.model.state_dict())
         seeds.append(seed)
     if total is None:
-        state = load_file(Path(arguments["trial_folder"]) / "state.safetensors")
+        state = load_file(own)
         split.model.load_state_dict(state)
         return split, [], "the best trial's own weights, trained on the training split: no time to train it again"
     split.model.load_state_dict({k: v / len(seeds) if v.dtype.is_floating_point else v for k, v in total.items()})
@@ -219,7 +224,11 @@ def _describe(
     scores: Scores,
 ) -> None:
     """Write the model card and reproduce.json."""
-    environment = {"python": python_version(), **{library: _version(library) for library in LIBRARIES}}
+    environment = {
+        "system": f"{platform()}, {task.threads} threads",
+        "python": python_version(),
+        **{library: _version(library) for library in LIBRARIES},
+    }
     agreement = result["onnx_agreement"]
     files = {
         "model.safetensors": f"weights of timm's {recipe.backbone} with {len(task.dataset.classes)} outputs",
@@ -246,6 +255,7 @@ def _describe(
         training=f"Weights: {result['how']}.",
         recipe=recipe.as_json(),
         command=arguments["command"],
+        random_init=task.random_init,
         environment=environment,
     )
     (draft / "README.md").write_text(model_card(facts, scores), encoding="utf-8")
@@ -254,6 +264,7 @@ def _describe(
         "environment": environment,
         "recipe": recipe.as_json(),
         "seeds": result["seeds"],
+        "weights_digest": arguments["weights_digest"],
         "data_digest": task.dataset.split_digest,
         "random_init": task.random_init,
     }

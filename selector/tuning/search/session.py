@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from selector.backbones.depth import FreezeDepth
 from selector.tuning.info import TuneRequest
-from selector.tuning.jobs.common import Task
+from selector.tuning.jobs.common import STATE, Task, write_whole
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import Budget, Reserve
 from selector.tuning.search.crew import Crew
@@ -79,6 +79,8 @@ class Session:
     _unfit: int = 0
     _seen: float = 0.0
     _started: int = 0
+    # whose cache does not grow any more for want of room, and whether it holds anything
+    _full: dict[tuple[str, str, int], bool] = field(default_factory=dict)
 
     def run(self) -> None:
         """Search until the reserve is reached."""
@@ -129,9 +131,10 @@ class Session:
             self._misfits += 1
             self._end(trial, TrialState.PRUNED, "infeasible", "breaks a limit on latency or size; not trained")
             return
-        missing = self._missing_views(recipe) if self.request.cache_bytes else 0
+        cached = bool(self.request.cache_bytes) and self._full.get(self._place(recipe), True)
+        missing = self._missing_views(recipe) if cached and self._place(recipe) not in self._full else 0
         fill_s = self.pace.fill_seconds(recipe, missing)
-        epoch_s = self.pace.epoch_seconds(recipe, cached=bool(self.request.cache_bytes))
+        epoch_s = self.pace.epoch_seconds(recipe, cached=cached)
         left = self.search_left_s
         # a cache can be made with fewer views, a run with fewer epochs: only less than that does not fit
         least = self.pace.start_seconds + fill_s / max(missing, 1) + min(FEWEST_EPOCHS, recipe.epochs) * epoch_s
@@ -192,6 +195,10 @@ class Session:
             return
         if event["kind"] == "done":
             running.fill = event["result"]
+            if running.fill["views"] < running.recipe.augment().views and not running.fill["made"]:
+                views = running.fill["views"]
+                self._full[self._place(running.recipe)] = bool(views)
+                self.tell(f"trial {running.trial.number}: {views or 'no'} views are cached: {running.fill['why']}")
             self.pace.learn_fill(
                 running.recipe, running.fill["made"], running.fill["seconds"], running.fill["setup_seconds"]
             )
@@ -223,9 +230,10 @@ class Session:
             self.pace.learn_train(running.recipe, result["step_seconds"], result["batch_size"], cached=result["cached"])
             self.pace.learn_start(max(0.1, time.monotonic() - running.stage_began - result["seconds"]))
             result["fill"] = running.fill
-            file = self._folder(trial.number) / "result.json"
-            file.write_text(json.dumps(result), encoding="utf-8")
+            write_whole(self._folder(trial.number) / "result.json", json.dumps(result))
+            former = best_trial(self.opened.study)
             self._end(trial, TrialState.COMPLETE, "complete", result["stopped"], result["macro_f1"])
+            self._drop_weights({trial.number, *(() if former is None else (former.number,))})
             self.tell(f"trial {trial.number}: macro-F1 {result['macro_f1']:.3f} after {seconds:.0f} s")
         elif kind == "stopped":
             self._end(trial, TrialState.PRUNED, "no-time", "the time ended during training")
@@ -261,6 +269,15 @@ class Session:
 
     def _folder(self, trial: int) -> Path:
         return self.opened.folder / "trials" / str(trial)
+
+    def _drop_weights(self, trials: set[int]) -> None:
+        """Only the best trial's weights may be needed: those of sixty VGGs would fill a disk."""
+        best = best_trial(self.opened.study)
+        for number in trials - {-1 if best is None else best.number}:
+            (self._folder(number) / STATE).unlink(missing_ok=True)
+
+    def _place(self, recipe: Recipe) -> tuple[str, str, int]:
+        return recipe.backbone, recipe.freeze, recipe.resolution
 
     def _missing_views(self, recipe: Recipe) -> int:
         """Views of a recipe that are not cached yet."""

@@ -12,6 +12,13 @@ from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_r
 SHORT_BUDGET_S = 600.0
 """Below it the last block alone is trained before more is tried: more may not fit."""
 
+STARTUP_TRIALS = 6
+FIRST_RUNG, REDUCTION = 25, 2  # percent of a run; the part of the trials that goes on is one in so many
+
+# what a study keeps of how it searches
+SAMPLER = f"TPESampler, multivariate, {STARTUP_TRIALS} trials before it models"
+PRUNER = f"SuccessiveHalvingPruner, from {FIRST_RUNG} % of a run, one in {REDUCTION} goes on"
+
 # what a trial's parameters are called in the study: the recipe's own field names
 _SAMPLED = (
     "backbone",
@@ -117,9 +124,11 @@ class SearchSpace:
 
 def sampler(seed: int) -> optuna.samplers.BaseSampler:
     """Multivariate TPE. Few trials fit into a budget: the enqueued ones count as its start-up."""
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
 
 def pruner() -> optuna.pruners.BasePruner:
     """Successive halving over percent of a run: a trial goes on past 25 and 50 % while it is in the better half."""
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=25, reduction_factor=2, min_early_stopping_rate=0)
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=FIRST_RUNG, reduction_factor=REDUCTION, min_early_stopping_rate=0
+    )

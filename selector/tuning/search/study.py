@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from selector.resources import home
 from selector.tuning.data.dataset import Dataset
 from selector.tuning.info import TrialInfo, TuneRequest
 from selector.tuning.recipe import Recipe
-from selector.tuning.search.space import SearchSpace, pruner, sampler
-from selector.tuning.search.storage import open_storage, patiently
+from selector.tuning.search.space import PRUNER, SAMPLER, SearchSpace, pruner, sampler
+from selector.tuning.search.storage import open_storage, owner, patiently
 
 SETTINGS, SCREENED = "settings", "screened"
 
@@ -45,7 +46,7 @@ def study_folder(request: TuneRequest, dataset: Dataset) -> tuple[str, Path]:
         if request.study and request.storage and not family:
             return base, root / base  # a study of several hosts, whose folder this host does not have yet
         if not family:
-            others = ", ".join(sorted(f.name for f in root.iterdir() if f.is_dir())) if root.is_dir() else ""
+            others = ", ".join(sorted(f.parent.name for f in root.glob("*/study.json")))
             raise InvalidInput(f"no study {base!r} to resume; there are: {others or 'none'}")
         name = base if request.study else max(family, key=lambda n: (root / n).stat().st_mtime)
         return name, root / name
@@ -78,11 +79,13 @@ def open_study(request: TuneRequest, dataset: Dataset, name: str, folder: Path) 
         "data": dataset.split_digest,
         "seed": request.seed,
         "random_init": request.random_init,
-        "sampler": "TPESampler",
-        "pruner": "SuccessiveHalvingPruner",
+        "sampler": SAMPLER,
+        "pruner": PRUNER,
         "objective": "macro-F1 on the validation split",
     }
     known = patiently(lambda: study.user_attrs).get(SETTINGS)
+    if known is not None:  # the draws of the processes before this one, or beside it, are not drawn once more
+        study.sampler = sampler(_further_seed(study, request))
     if known is None:
         patiently(lambda: study.set_user_attr(SETTINGS, settings))
     elif differing := [key for key in ("data", "seed", "random_init") if known[key] != settings[key]]:
@@ -109,6 +112,11 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     return max(kept, key=lambda t: t.value or 0.0, default=None)
 
 
+def count_trials(study: optuna.Study) -> int:
+    """All trials, whatever became of them."""
+    return len(patiently(lambda: study.get_trials(deepcopy=False)))
+
+
 def importances(study: optuna.Study) -> Mapping[str, float]:
     """Which hyperparameters explained the scores (PED-ANOVA); empty with fewer than four complete trials."""
     complete = patiently(lambda: study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
@@ -118,6 +126,11 @@ def importances(study: optuna.Study) -> Mapping[str, float]:
         return optuna.importance.get_param_importances(study)
     except (ValueError, RuntimeError):  # no parameter varied, or all scores are equal
         return {}
+
+
+def _further_seed(study: optuna.Study, request: TuneRequest) -> int:
+    beside = zlib.crc32(owner().encode()) if request.storage else 0
+    return (request.seed + 7919 * count_trials(study) + beside) % 2**32
 
 
 def _whole(trial: FrozenTrial) -> bool:

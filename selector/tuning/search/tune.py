@@ -2,44 +2,62 @@
 
 import json
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 
 from selector.backbones.catalog import backbone as catalog_backbone
-from selector.backbones.depth import FreezeDepth
-from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate, WeightsUnavailable
+from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate
 from selector.resources import home
-from selector.tuning.data.dataset import Dataset, DataSummary, load_dataset
+from selector.tuning.data.dataset import Dataset, load_dataset
 from selector.tuning.data.split import Split
-from selector.tuning.info import BudgetUse, OnProgress, Progress, Screened, TrialInfo, TuneRequest, TuneResult, Winner
+from selector.tuning.data.told import sentences
+from selector.tuning.info import (
+    DEFAULT_FREEZES,
+    BudgetUse,
+    OnProgress,
+    Progress,
+    TrialInfo,
+    TuneRequest,
+    TuneResult,
+    Winner,
+)
 from selector.tuning.jobs.common import Task, save_dataset
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
+from selector.tuning.search.check import check
 from selector.tuning.search.crew import Crew, WorkerBroken
 from selector.tuning.search.pace import Pace
-from selector.tuning.search.session import Known, Session, enqueue_first, expected_run_seconds, requeue_lost
+from selector.tuning.search.screening import Screening
+from selector.tuning.search.session import Session, enqueue_first, expected_run_seconds, requeue_lost
 from selector.tuning.search.space import SearchSpace
 from selector.tuning.search.storage import fail_lost_trials, patiently, study_lock
 from selector.tuning.search.study import (
-    SCREENED,
     OpenStudy,
     best_trial,
+    count_trials,
     importances,
     open_study,
     study_folder,
     trial_infos,
 )
 
-SHORTEST_BUDGET_S = 20.0
 MOST_VIEWS = 8
 VIEWS_SHARE = 0.15
 """The part of the budget that caching the views of one depth may take; it sets their number, 2 to `MOST_VIEWS`."""
 
+READING_SHARE = 0.5
+"""A budget of which reading the images takes more than this is refused, as soon as `READING_SURE` of it is gone."""
+
+READING_SURE = 0.1
+
 CALIBRATION_IMAGES = 96
-LISTED = 20  # files left out that are named on the way
 
 
 def tune(request: TuneRequest, on_progress: OnProgress = lambda progress: None) -> TuneResult:
@@ -58,35 +76,43 @@ class _Story:
     on_progress: OnProgress
     budget: Budget = field(init=False)
     phase: str = "data"
+    folder: Path | None = None  # the study's
     study: optuna.Study | None = None
-    screened: list[Screened] = field(default_factory=list)
-    known: dict[str, Known] = field(default_factory=dict)
-    latency_ms: dict[str, float] = field(default_factory=dict)  # "backbone@resolution"
-    screen_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    screening: Screening = field(init=False)
 
     def tell_it(self) -> TuneResult:
         self.budget = Budget(self.request.budget_s, time.monotonic() - self.request.spent_s)
-        _check(self.request)
+        check(self.request)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         cores = len(os.sched_getaffinity(0))
         threads = max(1, cores // self.request.workers)
         logs = home() / "studies" / ".starting" / str(os.getpid())
-        with Crew(self.request.workers, threads, logs) as crew:  # torch is imported there while the data is read here
-            try:
+        try:
+            with Crew(self.request.workers, threads, logs) as crew:  # torch is imported there while data is read here
                 return self._with(crew, threads)
-            except WorkerBroken as error:
-                raise MeasurementFailed(str(error)) from error
+        except WorkerBroken as error:
+            raise MeasurementFailed(str(error)) from error
+        finally:
+            self._put_away(logs)
 
     def _with(self, crew: Crew, threads: int) -> TuneResult:
         request = self.request
         with self.budget.phase("data"):
-            dataset = load_dataset(request.data, seed=request.seed, progress=self._count)
-            self._tell_about(dataset)
+            began = time.monotonic()
+            dataset = load_dataset(
+                request.data, seed=request.seed, progress=lambda done, images: self._count(began, done, images)
+            )
+            for sentence in sentences(dataset):
+                self._say(sentence)
             name, folder = study_folder(request, dataset)
-        with study_lock(folder):
-            save_dataset(dataset, folder / "data.json")
+        with study_lock(folder), self._told_to_resume(name):
             opened = open_study(request, dataset, name, folder)
-            self.study = opened.study
+            save_dataset(dataset, folder / "data.json")
+            self.study, self.folder = opened.study, folder
+            request = self.request = self._as_it_began(opened)
+            self.screening = Screening(
+                request, self.budget, self._resolutions, self._say, lambda says: self._say(says, passing=True)
+            )
             task = Task(
                 folder,
                 request.weights,
@@ -100,7 +126,7 @@ class _Story:
                 self._say(f"{lost} trials of a process that ended are tried again")
             with self.budget.phase("screening"):
                 self.phase = "screening"
-                self._screen(crew, task, opened)
+                self.screening.run(crew, task, opened)
             with self.budget.phase("search"):
                 self.phase = "search"
                 session = self._search(crew, task, opened, dataset)
@@ -110,81 +136,54 @@ class _Story:
                 patiently(lambda: fail_lost_trials(opened.study, set(), alone=request.storage is None))
             return self._result(dataset, opened, session, winner)
 
-    # -- screening -------------------------------------------------------------------------------------------------
+    @contextmanager
+    def _told_to_resume(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._say(f"stopped; study {name} keeps what was finished: go on with the same command and --resume")
+            raise
 
-    def _screen(self, crew: Crew, task: Task, opened: OpenStudy) -> None:
-        """Screen every backbone once in the study's life; what a former process found is taken over."""
-        before: dict[str, Any] = json.loads(patiently(lambda: opened.study.user_attrs).get(SCREENED, "{}"))
-        waiting = [name for name in self.request.backbones if name not in before]
-        for name in self.request.backbones:
-            if name in before:
-                self._take(name, before[name])
-        running: dict[int, str] = {}
-        share = 0.35 * self.budget.asked_s  # later backbones are left unscreened rather than the search starved
-        while waiting or running:
-            while waiting and (idle := [n for n in crew.idle if n not in running]):
-                name = waiting.pop(0)
-                if self.known and self.budget.phases.get("data", 0) + share < self.budget.used_s:
-                    self.screened.append(
-                        Screened(name, self._plain(name), None, None, 0.0, "none", "no time to screen it")
-                    )
-                    continue
-                running[idle[0]] = name
-                crew.order(idle[0], "screen", task, self._screen_arguments(name))
-            for number, event in crew.hear(1.0):
-                if event["event"] == "progress":
-                    says = f"{running.get(number, '')}: {event['done']} of {event['all']} images"
-                    self._say(says, passing=True)
-                elif event["event"] == "ended":
-                    name = running.pop(number)
-                    before[name] = {"kind": event["kind"], "detail": event["detail"], **event["result"]}
-                    self._take(name, before[name])
-                    if event["kind"] == "done":
-                        patiently(lambda: opened.study.set_user_attr(SCREENED, json.dumps(before)))
-        if not self.known:
-            problems = [s.problem for s in self.screened]
-            if any("WeightsUnavailable" in str(entry.get("error")) for entry in before.values()):
-                raise WeightsUnavailable(problems)
-            raise MeasurementFailed("no backbone could be screened. " + "; ".join(problems))
+    def _put_away(self, logs: Path) -> None:
+        """What the workers said stays with the study; of a search that never got one, nothing."""
+        if self.folder is None:
+            shutil.rmtree(logs, ignore_errors=True)
+        elif logs.is_dir():
+            target = self.folder / "logs" / f"{time.time():.0f}-{os.getpid()}"
+            target.parent.mkdir(exist_ok=True)
+            logs.rename(target)
 
-    def _screen_arguments(self, name: str) -> dict[str, Any]:
-        limits = self.request.limits
-        limited = limits.max_latency_ms is not None
-        elsewhere = any(place.split("@")[0] == name for place in limits.latency_ms)
-        unknown = [] if elsewhere else list(self._resolutions(name))
-        return {
-            "backbone": name,
-            "resolution": self._plain(name),
-            "depths": list(self.request.freezes),
-            "latency_resolutions": unknown if limited else [],
-        }
-
-    def _take(self, name: str, found: dict[str, Any]) -> None:
-        if found["kind"] != "done":
-            self.screened.append(Screened(name, self._plain(name), None, None, 0.0, "none", found["detail"]))
-            self._say(f"{name} is left out: {found['detail'].splitlines()[0]}")
-            return
-        self.known[name] = Known(found["digest"], found["total_blocks"])
-        self.latency_ms.update(found["latency_ms"])
-        self.screen_s[name] = (found["fill_seconds"], found["setup_seconds"])
-        self.screened.append(
-            Screened(name, self._plain(name), found["probe"], found["knn"], found["seconds"], found["runtime"])
-        )
-        self._say(f"{name}: a linear probe reaches macro-F1 {found['probe']:.3f}")
+    def _as_it_began(self, opened: OpenStudy) -> TuneRequest:
+        """The request, over what the study began with: a search that goes on does so in one space."""
+        stored = patiently(lambda: opened.study.user_attrs).get("space")
+        if stored is None:
+            return self.request
+        space = SearchSpace.from_json(json.loads(stored))
+        for option, asked, began in (
+            ("--backbones", self.request.backbones, space.backbones),
+            ("--freeze", self.request.freezes, space.freezes),
+            ("--resolution", self.request.resolutions, space.resolutions),
+        ):
+            if set(asked) not in (set(), set(DEFAULT_FREEZES), set(began)):
+                self._say(
+                    f"the study goes on over what it began with, {', '.join(map(str, began))}: {option} is not heard"
+                )
+        return replace(self.request, backbones=space.backbones, freezes=space.freezes, resolutions=space.resolutions)
 
     # -- search ----------------------------------------------------------------------------------------------------
 
     def _search(self, crew: Crew, task: Task, opened: OpenStudy, dataset: Dataset) -> Session:
         train = len(dataset.positions(Split.TRAIN))
         pace = Pace(len(task.trainable), train)
-        for name, (seconds, setup) in self.screen_s.items():
+        sides = {s.backbone: s.resolution for s in self.screening.screened}
+        for name, (seconds, setup) in self.screening.seconds.items():
             if seconds:
-                pace.learn_fill(Recipe(name, freeze="head", resolution=self._plain(name)), 1, seconds, setup)
-        scored = [(max(s.probe, s.knn or 0.0), s.backbone) for s in self.screened if s.probe is not None]
+                pace.learn_fill(Recipe(name, freeze="head", resolution=sides[name]), 1, seconds, setup)
+        scored = [(max(s.probe, s.knn or 0.0), s.backbone) for s in self.screening.screened if s.probe is not None]
         ranked = [name for _, name in sorted(scored, reverse=True)]
         self._check_limits(ranked)
         space = self._space(ranked, pace, dataset)
-        if strange := [name for name in space.backbones if name not in self.known]:
+        if strange := [name for name in space.backbones if name not in self.screening.known]:
             raise InvalidInput(
                 f"the study searches over {', '.join(space.backbones)}, of which {', '.join(strange)} was not screened "
                 "here; name the same ones with --backbones"
@@ -208,7 +207,7 @@ class _Story:
             crew=crew,
             budget=self.budget,
             pace=pace,
-            backbones=self.known,
+            backbones=self.screening.known,
             constraints=self._constraints,
             reserve=reserve,
             tell=self._say,
@@ -283,12 +282,12 @@ class _Story:
 
         What is known at another resolution alone is scaled by the area: an approximation, a little too high.
         """
-        known = self.request.limits.latency_ms or self.latency_ms
+        known = self.request.limits.latency_ms or self.screening.latency_ms
         if (exact := known.get(f"{name}@{resolution}")) is not None:
             return exact
         sides = {int(place.split("@")[1]): ms for place, ms in known.items() if place.split("@")[0] == name}
         if not sides:
-            return self.latency_ms.get(f"{name}@{resolution}")
+            return self.screening.latency_ms.get(f"{name}@{resolution}")
         nearest = min(sides, key=lambda side: abs(side - resolution))
         return sides[nearest] * (resolution / nearest) ** 2
 
@@ -335,6 +334,7 @@ class _Story:
             "trial_folder": str(folder),
             "predict_views": result.get("predict_views", 1),
             "command": self.request.command,
+            "weights_digest": self.screening.known[recipe.backbone].digest,
             "budget_seconds": self.request.budget_s,
         }
         ended = crew.perform("winner", task, arguments, on_event=self._on_winner)
@@ -367,7 +367,7 @@ class _Story:
             summary=dataset.summary(),
             left_out=dataset.left_out,
             notes=dataset.notes,
-            screened=tuple(self.screened),
+            screened=tuple(self.screening.screened),
             trials=infos,
             importances=importances(opened.study),
             winner=winner,
@@ -375,57 +375,24 @@ class _Story:
             random_init=self.request.random_init,
         )
 
-    def _count(self, done: int, images: int) -> None:
-        if done % 64 == 0 or done == images:
-            self._say(f"{done} of {images} images read", passing=True)
-
-    def _tell_about(self, dataset: Dataset) -> None:
-        summary = dataset.summary()
-        counts = ", ".join(f"{name} {sum(splits.values())}" for name, splits in summary.counts.items())
-        self._say(f"{summary.images} images in {len(dataset.classes)} classes ({counts}), {_sizes(summary)}")
-        for note in dataset.notes:
-            self._say(note)
-        for item in dataset.left_out[:LISTED]:
-            self._say(f"left out: {item.path}: {item.why}")
-        if len(dataset.left_out) > LISTED:
-            self._say(f"left out: {len(dataset.left_out) - LISTED} more; --json lists all")
+    def _count(self, began: float, done: int, images: int) -> None:
+        if done % 64 and done != images:
+            return
+        self._say(f"{done} of {images} images read", passing=True)
+        whole = (time.monotonic() - began) * images / done
+        asked = self.budget.asked_s
+        if self.budget.used_s > READING_SURE * asked and whole > READING_SHARE * asked and done < images:
+            raise InvalidInput(
+                f"reading the {images} images takes about {whole:.0f} s of a budget of {asked:.0f} s for everything; "
+                "give more with --budget, or fewer images"
+            )
 
     def _say(self, says: str, passing: bool = False) -> None:
         best, trials = None, 0
         if self.study is not None and self.phase != "data":
             found = best_trial(self.study)
-            best, trials = (found.value if found else None), len(self.study.get_trials(deepcopy=False))
+            best, trials = (found.value if found else None), count_trials(self.study)
         self.on_progress(Progress(self.phase, trials, best, self.budget.left_s, says, passing))
-
-
-def _check(request: TuneRequest) -> None:
-    faults: list[str] = []
-    if request.budget_s < SHORTEST_BUDGET_S:
-        faults.append(f"a budget of {request.budget_s:g} s is too short; {SHORTEST_BUDGET_S:.0f} s is the least")
-    if not request.backbones:
-        faults.append("no backbone to search over; name some with --backbones")
-    if request.workers < 1:
-        faults.append(f"--workers {request.workers}: at least one")
-    if request.workers > len(os.sched_getaffinity(0)):
-        faults.append(f"--workers {request.workers}: this machine has {len(os.sched_getaffinity(0))} usable cores")
-    for name in request.backbones:
-        try:
-            catalog_backbone(name)
-        except InvalidInput as error:
-            faults += error.faults
-    faults += [f"resolution {r}: 32 pixels at least" for r in request.resolutions if r < 32]
-    for depth in request.freezes:
-        try:
-            FreezeDepth.parse(depth)
-        except InvalidInput as error:
-            faults += error.faults
-    if faults:
-        raise InvalidInput(faults)
-
-
-def _sizes(summary: DataSummary) -> str:
-    smallest, largest = (f"{w}×{h}" for w, h in (summary.smallest, summary.largest))
-    return f"{smallest} px" if smallest == largest else f"{smallest} to {largest} px"
 
 
 def _artifact_mb(name: str) -> float:

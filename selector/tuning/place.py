@@ -1,0 +1,55 @@
+"""The folder that a model is handed over in: only a new one, an empty one or a former model's is written to."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from selector.errors import InvalidInput, OutputFailed
+
+SETTINGS = "preprocessing.json"
+RECORD = "reproduce.json"
+MODEL_FILES = {"fp32": "model.onnx", "int8-static": "model.int8.onnx"}
+OWN_FILES = frozenset({"model.safetensors", SETTINGS, RECORD, "README.md", *MODEL_FILES.values()})
+
+
+def check_place(save: Path) -> None:
+    """Try the folder before the work, so that an unusable one loses none.
+
+    Raises InvalidInput for a folder that holds anything but a former model: a new model replaces what lies there.
+    Raises OutputFailed where it cannot be made or written to.
+    """
+    if save.is_dir():
+        names = {file.name for file in save.iterdir()}
+        strange = sorted(names - OWN_FILES) or (sorted(names) if names and RECORD not in names else [])
+        if strange:
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            raise InvalidInput(
+                f"--save {save} holds {', '.join(strange[:3])}{more}; name a folder that does not exist, is empty or "
+                "holds a model of `selector tune` alone"
+            )
+    elif save.exists():
+        raise InvalidInput(f"--save {save} is a file; name a folder for the model")
+    try:
+        parent = save.resolve().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        for place in (parent, save) if save.is_dir() else (parent,):
+            with tempfile.TemporaryDirectory(dir=place, prefix=".selector-"):
+                pass
+    except OSError as error:
+        raise OutputFailed(
+            f"cannot write to {save}: {error.strerror or error}; choose another folder with --save"
+        ) from error
+
+
+def hand_over(draft: Path, save: Path) -> None:
+    """Move the files of `draft` into `save`, in place of a former model's; what else lies there stays.
+
+    The settings go first and come last: a model that was half replaced when the machine stopped is refused, not used.
+    """
+    save.mkdir(parents=True, exist_ok=True)
+    for name in (SETTINGS, *sorted(OWN_FILES - {SETTINGS})):
+        (save / name).unlink(missing_ok=True)
+    for file in sorted(draft.iterdir(), key=lambda f: f.name == SETTINGS):
+        os.replace(file, save / file.name)
+    shutil.rmtree(draft, ignore_errors=True)
