@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from selector.reporting.study_drawing import (
     draw_parallel,
 )
 from selector.reporting.view import Chart
-from selector.reporting.words import text
+from selector.reporting.words import has, text
 
 if TYPE_CHECKING:
     from selector.tuning.info import TrialInfo, TuneResult
 
+LEFT_OUT = 50  # files; the JSON document names all
 MISTAKES = 12  # pictures; the JSON document names more
 THUMBNAIL = 160  # pixels of the longer side
 COORDINATES = ("freeze", "lr", "head_factor", "augmentation", "epochs", "class_weights", "dropout")
@@ -90,7 +92,7 @@ class ClassRow:
 
     name: str
     images: int
-    cells: tuple[str, ...]  # precision, recall, F1
+    cells: tuple[tuple[str, str], ...]  # precision, recall, F1, each with its interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,12 @@ class StudyView:
     scores: tuple[Score, ...]
     classes: tuple[ClassRow, ...]
     says: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]  # file and reason, then notes on the data under no file
     charts: tuple[tuple[str, str, Chart], ...]  # heading's key, explanation, chart
     trials: tuple[TrialRow, ...]
     mistakes: tuple[Mistake, ...]
     folder: str
+    predict: str  # a command that uses the model
     artefacts: tuple[tuple[str, str], ...]
 
 
@@ -155,14 +159,19 @@ def study_view(study: "TuneResult", language: str) -> StudyView:
             if (s := test[name])["value"] is not None
         ),
         classes=tuple(
-            ClassRow(c["name"], c["images"], tuple(_three(c[k]["value"]) for k in ("precision", "recall", "f1")))
+            ClassRow(c["name"], c["images"], tuple(_cell(c[k]) for k in ("precision", "recall", "f1")))
             for c in test["classes"]
         ),
-        says=_says(winner.result, language),
+        says=(*_about_data(study, language), *_says(winner.result, language)),
+        left_out=(
+            *((item.path.rpartition("/")[2], item.why) for item in study.left_out[:LEFT_OUT]),
+            *(("", note) for note in study.notes),
+        ),
         charts=_charts(study, language),
-        trials=tuple(_row(t, winner.trial) for t in study.trials),
+        trials=tuple(_row(t, winner.trial, language) for t in study.trials),
         mistakes=tuple(_mistake(m, study.classes) for m in winner.result["mistakes"][:MISTAKES]),
         folder=str(winner.folder),
+        predict=shlex.join(["selector", "predict", str(winner.folder), "image.png"]),
         artefacts=tuple(
             (a["path"].rpartition("/")[2], f"{a['bytes'] / 1e6:.2f} MB") for a in winner.result["artefacts"]
         ),
@@ -249,9 +258,26 @@ def _charts(study: "TuneResult", language: str) -> tuple[tuple[str, str, Chart],
     )
 
 
+def _about_data(study: "TuneResult", language: str) -> tuple[str, ...]:
+    """What was looked at before any training: the images, and each backbone as it came."""
+    smallest, largest = (f"{w}×{h}" for w, h in (study.summary.smallest, study.summary.largest))
+    says = [
+        text("study_data", language, smallest=smallest, largest=largest, imbalance=f"{study.summary.imbalance:.2g}")
+    ]
+    for s in study.screened:
+        if s.probe is None:
+            says.append(text("study_unscreened", language, backbone=s.backbone, why=s.problem))
+        else:
+            scores = {"probe": _three(s.probe), "knn": _three(s.knn)}
+            says.append(text("study_screened", language, backbone=s.backbone, pixels=s.resolution, **scores))
+    return tuple(says)
+
+
 def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
     agreement, int8 = result["onnx_agreement"], result["int8"]
+    runs = len(result["seeds"])
     says = [
+        text("study_retrained" if runs > 1 else f"study_retrained_{runs}", language, runs=runs),
         text(
             "study_onnx",
             language,
@@ -259,7 +285,7 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
             images=agreement["images"],
             ms=f"{result['latency_ms']['p50']:.1f}",
             threads=result["latency_ms"]["threads"],
-        )
+        ),
     ]
     if "test" in int8:
         lost, ms = f"{int8['macro_f1_lost']:.3f}", f"{int8['latency_ms']['p50']:.1f}"
@@ -269,18 +295,24 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
     return tuple(says)
 
 
-def _row(trial: "TrialInfo", winner: int) -> TrialRow:
+def _row(trial: "TrialInfo", winner: int, language: str) -> TrialRow:
     recipe = trial.recipe
+    outcome = f"study_outcome_{trial.outcome}"
     return TrialRow(
         trial.number,
         trial.origin,
         f"{recipe.backbone} · {recipe.freeze} · {recipe.resolution} px · {recipe.augmentation}",
-        trial.outcome,
+        text(outcome, language) if has(outcome, language) else trial.outcome,
         trial.detail,
         _three(trial.macro_f1),
         "–" if trial.seconds is None else f"{trial.seconds:.0f}",
         trial.number == winner,
     )
+
+
+def _cell(score: Mapping[str, float | None]) -> tuple[str, str]:
+    value, low, high = (score[name] for name in ("value", "low", "high"))
+    return _three(value), "" if low is None or high is None else f"{low:.2f}–{high:.2f}"
 
 
 def _three(value: float | None) -> str:

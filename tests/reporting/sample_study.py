@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from selector.tuning.data.dataset import DataSummary
-from selector.tuning.info import BudgetUse, TrialInfo, TuneResult, Winner
+from selector.tuning.data.dataset import DataSummary, LeftOut
+from selector.tuning.info import BudgetUse, Screened, TrialInfo, TuneResult, Winner
 from selector.tuning.recipe import Recipe
 from selector.tuning.scores import score
 
@@ -49,6 +49,7 @@ def make_study(folder: Path) -> TuneResult:
     ]
     result = {
         "how": "trained again on train and validation: one run",
+        "seeds": [0],
         "test": scores(9),
         "onnx_agreement": {"agree": 60, "images": 60, "test_images": 60},
         "latency_ms": {"p50": 4.2, "low": 4.1, "high": 4.3, "n": 64, "threads": 2},
@@ -64,9 +65,12 @@ def make_study(folder: Path) -> TuneResult:
         storage="journal.log",
         classes=CLASSES,
         summary=DataSummary(300, {}, 2.0, (300, 200), (300, 200), (300, 200)),
-        left_out=(),
-        notes=(),
-        screened=(),
+        left_out=(LeftOut(str(folder / "坏.png"), "not an image that can be read"),),
+        notes=("class '空' has no usable image and is left out",),
+        screened=(
+            Screened("tf_efficientnet_lite0", 224, 0.51, 0.42, 9.0, "onnxruntime"),
+            Screened("resnet50", 224, None, None, 0.0, "none", "no time to screen it"),
+        ),
         trials=trials,
         importances={"lr": 0.7, "freeze": 0.3},
         winner=Winner(2, trials[2].recipe, 1, trials[2].result["scores"], result, folder / "model"),

@@ -46,6 +46,19 @@ def test_mistakes_show_their_pictures_where_they_are_still_there(tmp_path: Path)
     assert second.picture == ""
     assert sum(row.images for row in view.classes) == 60
     assert [t.winner for t in view.trials] == [False, False, True, False, False]
+    assert [t.outcome for t in view.trials] == ["完成", "剪枝", "完成", "时间不足", "完成"]
+
+
+def test_what_was_left_out_and_how_each_backbone_came_is_told(tmp_path: Path) -> None:
+    view = study_view(make_study(tmp_path), "en")
+    assert view.left_out[0] == ("坏.png", "not an image that can be read")
+    assert "'空'" in view.left_out[1][1]
+    words = " ".join(view.says)
+    assert "a linear probe 0.510, nearest neighbours 0.420" in words
+    assert "resnet50 was not searched: no time to screen it" in words
+    assert "trained again, once" in words
+    value, interval = view.classes[0].cells[2]
+    assert float(interval.split("–")[0]) <= float(value) <= float(interval.split("–")[1])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
