@@ -20,7 +20,8 @@ traceback (`--debug` shows one) and exits with `exit_code`.
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import ClassVar
+from types import TracebackType
+from typing import ClassVar, Self
 
 
 class SelectorError(Exception):
@@ -94,6 +95,37 @@ class NotComparable(SelectorError):
     exit_code = 5
 
 
+class Faults:
+    """Collects what several checks refuse, so that all of it is told at once.
+
+    faults = Faults()
+    with faults:
+        images = read_images(folder)
+    with faults:
+        limits = read_limits(text)
+    faults.tell()
+    """
+
+    def __init__(self, found: Iterable[str] = ()) -> None:
+        self.found: list[str] = list(found)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, InvalidInput):
+            self.found += error.faults
+            return True
+        return False
+
+    def tell(self) -> None:
+        """Raise InvalidInput with every fault, each once; nothing where there is none."""
+        if self.found:
+            raise InvalidInput(list(dict.fromkeys(self.found)))
+
+
 def unknown_name(what: str, name: str, known: Iterable[str], *, listing: str) -> str:
     """One sentence: no `what` called `name`, the nearest known names, and where all of them are listed.
 
@@ -103,3 +135,9 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, listing: str) ->
     close = get_close_matches(name, names, n=2, cutoff=0.6)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return f"no {what} {name!r}; {hint}`{listing}` lists all {len(names)}"
+
+
+def close_name(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` with the nearest known name; empty where none is near."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -6,6 +6,8 @@ checkout or an editable install, then inside it under `_data`, where the wheel p
 """
 
 import os
+import re
+from functools import cache
 from pathlib import Path
 
 from selector.errors import SelectorError
@@ -26,6 +28,13 @@ def shipped_folder(relative: str) -> Path:
     if packaged.is_dir():
         return packaged
     raise SelectorError(f"this installation lacks its folder {relative!r}; install backbone-selector again")
+
+
+@cache
+def network_names() -> frozenset[str]:
+    """Names of all networks in the layer table (`selector.backbones.layers` reads the rest): what figures are about."""
+    table = (PACKAGE / "backbones" / "data" / "layers.csv").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^(?:network|alias) (\S+)", table, re.MULTILINE))
 
 
 def home() -> Path:

@@ -77,8 +77,19 @@ def profile(name: str, folder: Path | None = None) -> HardwareProfile:
 
 
 def reference_device(of: HardwareProfile, folder: Path | None = None) -> HardwareProfile:
-    """The device on which latency is stated for `of`: a class's first reference device, a device itself."""
-    return profile(of.reference_devices[0], folder) if of.kind is Kind.CLASS else of
+    """The device on which latency is stated for `of`: a class's first reference device, a device itself.
+
+    Raises InvalidProfile with all faults of the device's file, and where it is a class in its turn.
+    """
+    if of.kind is not Kind.CLASS:
+        return of
+    found = profile(of.reference_devices[0], folder)
+    if found.kind is Kind.CLASS:
+        raise InvalidProfile(
+            f"{of.origin}: reference_devices[0]: {found.name!r} is a class; name a device, for example "
+            + found.reference_devices[0]
+        )
+    return found
 
 
 def profile_files(folder: Path | None = None) -> dict[str, Path]:

@@ -6,12 +6,16 @@ placeholder to its row) is checked on the raw document beside it, so that one re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from selector.errors import close_name
 from selector.hardware.profiles import (
+    RUNTIMES,
     SPECIFICATION,
     TEXT_ITEMS,
     HardwareProfile,
@@ -21,6 +25,7 @@ from selector.hardware.profiles import (
     RuntimeOffer,
     SpecificationItem,
 )
+from selector.resources import network_names
 
 Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -29,7 +34,7 @@ PublishedMetric = Literal["latency_ms_p50", "latency_ms_p90", "ms_per_sample"]
 DeviceKind = Literal["gpu", "x86-cpu", "arm-cpu", "board", "phone", "accelerator"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 RuntimeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-LATENCIES = ("latency_ms_p50", "latency_ms_p90")
+MISSPELT = 0.85  # likeness to a known runtime from which another one's name is taken for a slip of it
 
 
 class _Part(BaseModel):
@@ -41,7 +46,7 @@ class _Part(BaseModel):
 class _Item(_Part):
     """{ value, source } or { unknown = "why" }."""
 
-    value: Positive | Text | None = None
+    value: Any = None  # `_specification_faults` checks it: which type it has depends on the item
     source: Text | None = None
     unknown: Text | None = None
 
@@ -62,7 +67,7 @@ class _Limits(_Part):
 class _Row(_Part):
     """[backbone, resolution, value, …] with one value a metric, and last the text that fills the source's {}."""
 
-    backbone: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    backbone: Text
     resolution: Annotated[int, Field(ge=16, le=2048)]
     values: Annotated[list[Positive], Field(min_length=1)]
     log: Text | None = None
@@ -161,21 +166,27 @@ class ProfileFile(_Part):
         )
 
 
+KEYS = frozenset(
+    name for part in (ProfileFile, _Item, _Runtime, _Limits, _Group) for name in part.model_fields if name != "values"
+)
+
+
 def _fault(error: Any) -> str:
     """One pydantic error as `published[2].figures[14].values[0]: must be greater than 0, is -3.0`."""
-    # a tagged member of a union ("float", "constrained-str") is pydantic's own, no place in the file
-    place = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}"
-        for part in error["loc"]
-        if part not in ("float", "constrained-float", "constrained-str", "str")
-    ).lstrip(".")
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     match error["type"]:
         case "missing":
             return f"{place}: is missing"
         case "extra_forbidden":
-            return f"{place}: is not known here; see `add a device` in CONTRIBUTING.md"
+            return f"{place}: is not known here{close_name(str(error['loc'][-1]), KEYS)}"
         case "value_error":
             return f"{place}: {error['ctx']['error']}, is {error['input']!r}"
+        case "string_too_short" | "too_short":
+            return f"{place}: must not be empty"
+        case "string_pattern_mismatch":
+            return f"{place}: {error['input']!r} is no id; ids are of lower-case letters, digits, - and ."
+        case "model_type" | "dict_type":
+            return f"{place}: must be a table, is {error['input']!r}"
         case _:
             says = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
             return f"{place}: must be {says}, is {error['input']!r}"
@@ -191,10 +202,46 @@ def _relations(raw: dict[str, Any], stem: str, known: frozenset[str]) -> list[st
         faults.append('name: "local" is this machine, which is detected; choose another name')
     faults += _specification_faults(_dict(raw.get("specification")))
     faults += _kind_faults(raw, known)
+    offered = [r.get("name") for r in _list(raw.get("runtimes")) if isinstance(r, dict)]
+    faults += _offer_faults(offered)
+    runtimes = {*RUNTIMES, *(name for name in offered if isinstance(name, str))}
     seen: dict[tuple[Any, ...], str] = {}
     for number, group in enumerate(_list(raw.get("published"))):
         if isinstance(group, dict):
+            faults += _id_faults(group, f"published[{number}]", runtimes)
             faults += _group_faults(group, f"published[{number}]", seen)
+    return faults
+
+
+def _offer_faults(names: list[Any]) -> list[str]:
+    """Runtimes offered twice, or under a name that is all but a known one's. Others may be new, and are accepted:
+
+    "tflite-npu" is one more variant, however like "tflite-gpu" it looks.
+    """
+    faults: list[str] = []
+    for number, name in enumerate(names):
+        place = f"runtimes[{number}].name"
+        if not isinstance(name, str):
+            continue
+        close = get_close_matches(name, RUNTIMES, n=1, cutoff=MISSPELT)
+        if name in names[:number]:
+            faults.append(f"{place}: {name!r} is offered above already")
+        elif name not in RUNTIMES and close and not any(name.startswith(f"{known}-") for known in RUNTIMES):
+            faults.append(f"{place}: no runtime {name!r}; did you mean {close[0]!r}?")
+    return faults
+
+
+def _id_faults(group: dict[str, Any], place: str, runtimes: Collection[str]) -> list[str]:
+    """Ids in a group of figures that name nothing: no estimate would ever use its figures."""
+    faults: list[str] = []
+    runtime = group.get("runtime")
+    if isinstance(runtime, str) and runtime and runtime not in runtimes:
+        hint = close_name(runtime, runtimes) or "; it is neither offered under [[runtimes]] nor known"
+        faults.append(f"{place}.runtime: no runtime {runtime!r}{hint}")
+    for number, row in enumerate(_list(group.get("figures"))):
+        if isinstance(row, list) and row and isinstance(row[0], str) and row[0] not in network_names():
+            hint = close_name(row[0], network_names()) or "; `selector catalog` lists backbones"
+            faults.append(f"{place}.figures[{number}]: no backbone {row[0]!r}{hint}")
     return faults
 
 
@@ -203,17 +250,24 @@ def _specification_faults(specification: dict[str, Any]) -> list[str]:
     for name, item in specification.items():
         place = f"specification.{name}"
         if name not in SPECIFICATION:
-            close = get_close_matches(name, SPECIFICATION, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(SPECIFICATION)}"
+            hint = close_name(name, SPECIFICATION) or f"; known are {', '.join(SPECIFICATION)}"
             faults.append(f"{place}: is no item of a specification{hint}")
         if not isinstance(item, dict):
             continue
         given = {key for key in ("value", "source", "unknown") if key in item}
         if given not in ({"value", "source"}, {"unknown"}):
             faults.append(f'{place}: needs both value and source, or unknown = "why" alone')
-        if "value" in item and isinstance(item["value"], str) != (name in TEXT_ITEMS):
-            faults.append(f"{place}.value: must be {'text' if name in TEXT_ITEMS else 'a number'}")
+        if "value" in item and not _fits(name, item["value"]):
+            what = "text that is not empty" if name in TEXT_ITEMS else "a number greater than 0"
+            faults.append(f"{place}.value: must be {what}, is {item['value']!r}")
     return faults
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether the item `name` of a specification can have this value."""
+    if name in TEXT_ITEMS:
+        return isinstance(value, str) and value != ""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 
 def _kind_faults(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
@@ -234,9 +288,7 @@ def _kind_faults(raw: dict[str, Any], known: frozenset[str]) -> list[str]:
         faults.append("reference_devices: belongs to a class")
     for number, device in enumerate(references):
         if isinstance(device, str) and device not in known:
-            close = get_close_matches(device, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            faults.append(f"reference_devices[{number}]: there is no profile {device!r}{hint}")
+            faults.append(f"reference_devices[{number}]: there is no profile {device!r}{close_name(device, known)}")
     return faults
 
 
@@ -256,7 +308,7 @@ def _group_faults(group: dict[str, Any], place: str, seen: dict[tuple[Any, ...],
             continue
         log = row[-1] if isinstance(row[-1], str) else None
         values = row[2:] if log is None else row[2:-1]
-        if len(values) != len(metrics):
+        if metrics and len(values) != len(metrics):
             faults.append(f"{where}: has {len(values)} values for {len(metrics)} metrics")
         if (log is not None) != (placeholders > 0):
             says = "ends in a text, but the source has no {}" if log else "needs a last text for the {} of the source"

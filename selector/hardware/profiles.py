@@ -4,9 +4,12 @@ Shipped profiles lie in `hardware_profiles/`; a user's own lie in `SELECTOR_HOME
 that `--hardware-profiles` or `SELECTOR_HARDWARE_PROFILES` names, and win over a shipped one of the same name.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from selector.errors import close_name
 
 SPECIFICATION: dict[str, str] = {
     "cpu": "the processor and its core types",
@@ -24,6 +27,38 @@ SPECIFICATION: dict[str, str] = {
 """What a specification can state: name with its unit → meaning. `cpu` and `gpu` are text, all others numbers."""
 
 TEXT_ITEMS = ("cpu", "gpu")
+
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
+
+RUNTIMES: dict[str, str] = {
+    "torch-eager": "PyTorch, op by op",
+    "torch-eager-nhwc": "PyTorch, op by op, channels last",
+    "torch-compile": "PyTorch, compiled by Inductor",
+    "torch-cuda": "PyTorch on an NVIDIA GPU",
+    "onnxruntime": "ONNX Runtime on the CPU",
+    "onnxruntime-cuda": "ONNX Runtime on an NVIDIA GPU",
+    "openvino": "OpenVINO",
+    "openppl": "OpenPPL",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT for RTX",
+    "tflite": "TensorFlow Lite on the CPU",
+    "tflite-gpu": "TensorFlow Lite with its GPU delegate",
+    "tflite-edgetpu": "TensorFlow Lite on an Edge TPU",
+    "armnn": "Arm NN on the CPU",
+    "armnn-gpu": "Arm NN on a Mali GPU",
+}
+"""The runtimes that are measured here or have published figures: id → what it is. A profile may offer others."""
+
+
+def unknown_ids(runtimes: Iterable[str], precisions: Iterable[str], *, offered: Iterable[str] = ()) -> list[str]:
+    """A sentence for each runtime and precision of which nothing is known; `offered` runtimes are known too."""
+    rows = (("runtime", runtimes, (*RUNTIMES, *offered)), ("precision", precisions, PRECISIONS))
+    return [
+        f"no {what} {name!r}{close_name(name, known)}; known are: {', '.join(known)}"
+        for what, names, known in rows
+        for name in names
+        if name not in known
+    ]
 
 
 class Kind(StrEnum):

@@ -3,8 +3,13 @@ import sys
 
 import pytest
 
+from selector import resources
 from selector.backbones import layers
 from selector.errors import InvalidInput, UnknownName
+
+
+def test_names_of_networks_are_read_without_the_table() -> None:
+    assert resources.network_names() == set(layers.networks())
 
 
 def test_resnet50_reads_as_its_paper() -> None:

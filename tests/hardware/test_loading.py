@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from selector.errors import InvalidInput, InvalidProfile, UnknownName
-from selector.hardware.loading import list_profiles, load_profiles, profile, profile_files
+from selector.hardware.loading import list_profiles, load_profiles, profile, profile_files, reference_device
 
 GOOD = """
 name = "{name}"
@@ -152,15 +152,15 @@ def test_all_faults_of_a_broken_profile_are_told_at_once(folder: Path) -> None:
     told = "\n".join(fault.removeprefix(f"{path}: ") for fault in faults)
     for expected in (
         "name: is 'other', but the file is called broken.toml",
-        "title: ",
+        "title: must not be empty",
         "title_zh: is missing",
         "device_kind: must be 'gpu', 'x86-cpu'",
         "colour: is not known here",
         "reference_devices: belongs to a class",
         "specification.bandwith_gb_s: is no item of a specification; did you mean 'bandwidth_gb_s'?",
-        "specification.memory_gb.value: must be a number",
+        "specification.memory_gb.value: must be a number greater than 0, is '4 GB'",
         "specification.power_w: needs both value and source",
-        "specification.cores.value: must be greater than 0, is -4",
+        "specification.cores.value: must be a number greater than 0, is -4",
         "runtimes[0].precisions[0]: must be 'fp32'",
         "published[0].batch_size: a latency is of batch 1",
         "published[0].figures[0]: has 2 values for 1 metrics",
@@ -172,7 +172,46 @@ def test_all_faults_of_a_broken_profile_are_told_at_once(folder: Path) -> None:
         "published[0].figures[6]: ends in a text, but the source has no {}",
     ):
         assert expected in told, told
-    assert len(faults) == len(set(faults))
+    places = [fault.removeprefix(f"{path}: ").split(": ")[0] for fault in faults]
+    assert len(places) == len(set(places)), "each thing that is wrong is told once"
+
+
+@pytest.mark.parametrize("value", ["-4", "true", '"four"', '""', "[4]", "inf", "0"])
+def test_a_value_that_does_not_fit_its_item_is_one_fault(folder: Path, value: str) -> None:
+    path = write(folder, "my-board", GOOD.replace("value = 4,", f"value = {value},"))
+    with pytest.raises(InvalidProfile) as caught:
+        profile("my-board", folder)
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{path}: specification.cores.value: must be a number greater than 0, is ")
+
+
+def test_ids_that_name_nothing_are_refused_with_their_place_and_the_nearest(folder: Path) -> None:
+    slips = GOOD.replace('runtime = "onnxruntime"', 'runtime = "onxruntime"').replace('["resnet18"', '["resnt18"')
+    path = write(folder, "my-board", slips.replace('["resnet50"', '["my_net"'))
+    with pytest.raises(InvalidProfile) as caught:
+        profile("my-board", folder)
+    assert caught.value.faults == (
+        f"{path}: published[0].runtime: no runtime 'onxruntime'; did you mean 'onnxruntime'?",
+        f"{path}: published[0].figures[0]: no backbone 'my_net'; `selector catalog` lists backbones",
+        f"{path}: published[0].figures[1]: no backbone 'resnt18'; did you mean 'resnet18'?",
+    )
+
+
+def test_a_misspelt_or_repeated_offer_is_refused_and_a_new_runtime_is_not(folder: Path) -> None:
+    offer = '[[runtimes]]\nname = "{}"\nprecisions = ["fp32"]\n\n[[published]]'
+    path = write(folder, "slip", GOOD.replace("[[published]]", offer.format("openvion")))
+    twice = write(folder, "twice", GOOD.replace("[[published]]", offer.format("onnxruntime")))
+    for name, file, says in (
+        ("slip", path, "no runtime 'openvion'; did you mean 'openvino'?"),
+        ("twice", twice, "'onnxruntime' is offered above already"),
+    ):
+        with pytest.raises(InvalidProfile) as caught:
+            profile(name, folder)
+        assert caught.value.faults == (f"{file}: runtimes[1].name: {says}",)
+    for new in ("ncnn", "tflite-npu"):
+        text = GOOD.replace("[[published]]", offer.format(new)).replace('runtime = "onnxruntime"', f'runtime = "{new}"')
+        write(folder, "new", text)
+        assert {f.runtime for f in profile("new", folder).published} == {new}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +225,7 @@ def test_all_faults_of_a_broken_profile_are_told_at_once(folder: Path) -> None:
             b"[[published]]\nfigures = 'none'\nmetrics = 1\nsource = 2\n",
             r"published\[0\].figures: must be a valid list",
         ),
-        (b"published = [1]\n", r"published\[0\]: must be a valid dictionary"),
+        (b"published = [1]\n", r"published\[0\]: must be a table"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused(folder: Path, text: bytes, says: str) -> None:
@@ -207,6 +246,18 @@ def test_a_class_needs_limits_and_known_reference_devices(folder: Path) -> None:
     assert "reference_devices[0]: there is no profile 'rasberry-pi-4'; did you mean 'raspberry-pi-4'?" in told
     assert "published: belongs to a device" in told
     assert "specification: belongs to a device" in told
+
+
+def test_a_class_is_no_reference_device(folder: Path) -> None:
+    text = (
+        'name = "mine"\nkind = "class"\ntitle = "Mine"\ntitle_zh = "我的"\ndevice_kind = "board"\n'
+        'reference_devices = ["edge"]\n[limits]\nwhy = "so"\nwhy_zh = "如此"\n'
+        '[[runtimes]]\nname = "onnxruntime"\nprecisions = ["fp32"]\n'
+    )
+    path = write(folder, "mine", text)
+    with pytest.raises(InvalidProfile) as caught:
+        reference_device(profile("mine", folder), folder)
+    assert str(caught.value) == f"{path}: reference_devices[0]: 'edge' is a class; name a device, for example raspberry-pi-4"
 
 
 def test_the_name_local_is_taken(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from selector.evidence.metrics import METRICS
 from selector.hardware.loading import load_profiles, profile, profile_files, reference_device
-from selector.hardware.profiles import SPECIFICATION, TEXT_ITEMS, HardwareProfile, Kind, PublishedFigure
+from selector.hardware.profiles import RUNTIMES, SPECIFICATION, TEXT_ITEMS, HardwareProfile, Kind, PublishedFigure
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 CLASSES = ("cpu", "edge", "gpu", "mobile")
@@ -232,3 +232,11 @@ def test_figures_of_the_readme_tables(
         if (f.runtime, f.precision) == (runtime, precision) and f.resolution in (224, 280, 300)
     }
     assert {backbone: mine[backbone] for backbone in figures} == figures
+
+
+def test_every_runtime_that_is_measured_or_published_is_a_known_one() -> None:
+    from selector.profiling.runtimes import RUNTIMES as measured
+
+    published = {f.runtime for p in load_profiles().values() for f in p.published}
+    offered = {offer.name for p in load_profiles().values() for offer in p.runtimes}
+    assert set(RUNTIMES) == {*measured, *published, *offered}
