@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selector.estimation.configuration import Subject, terms_of
+from selector.estimation.configuration import Subject
 from selector.estimation.features import Vector
 from selector.estimation.kinship import Settings
-from selector.estimation.physical import log_latency
+from selector.estimation.physical import Promise, log_latency
 from selector.estimation.residual import SharedResidual
 
 OUTLYING = 2.0  # standard deviations from where a figure may be an outlier of its source
@@ -23,9 +23,9 @@ ERRATIC = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5, 7.0, 10.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatePrior:
-    """Mean [terms] and covariance [terms, terms] of log rates, in units [terms] of the specification."""
+    """Mean [terms] and covariance [terms, terms] of log rates, against what the specification promises."""
 
-    units: Vector
+    promised: Promise
     mean: Vector
     covariance: Vector
 
@@ -58,7 +58,7 @@ class Belief:
         self._logs = np.zeros(0) if logs is None else logs
         self._fitted: list[_Fitted] = []
         if self._known:
-            costs = terms_of(self._known) * prior.units
+            costs = prior.promised.costs(self._known)
             offset, covariance = residual(self._known)
             candidates = [c for factor in ERRATIC for c in self._fits(costs, offset, covariance, factor)]
             evidence = np.array([log_weight for _, log_weight in candidates])
@@ -132,7 +132,7 @@ class Belief:
         known = len(self._known)
         theta = prior.mean if fitted is None else fitted.theta
         residual = residual * (1.0 if fitted is None else fitted.factor**2)
-        predicted, shares = log_latency(terms_of(subjects) * prior.units, theta)
+        predicted, shares = log_latency(prior.promised.costs(subjects), theta)
         mean = predicted + shares @ (prior.mean - theta) + offset[known:]
         covariance = shares @ prior.covariance @ shares.T + residual[known:, known:]
         if fitted is None:

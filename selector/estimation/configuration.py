@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from selector.estimation.features import PER_BATCH, Vector, Work, work
+from selector.estimation.features import LARGE, PER_BATCH, Vector, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,18 @@ class Configuration:
         """Whether a GPU or an accelerator computes."""
         return self.kind in ("gpu", "accelerator") or self.runtime in ACCELERATED
 
+    @property
+    def fuses(self) -> bool:
+        """Whether the runtime compiles the graph, and with it joins elementwise work to convolutions."""
+        return self.runtime not in INTERPRETED
 
+    @property
+    def generation(self) -> str:
+        """What separates versions of a runtime that hardly tell of each other: TensorFlow Lite 1 and 2."""
+        return "1" if self.runtime == "tflite" and self.version.startswith("1.") else ""
+
+
+INTERPRETED = frozenset({"torch-eager", "torch-cuda"})  # one kernel an operation, as the network is written
 ACCELERATED = frozenset({"armnn-gpu", "tflite-gpu", "tensorrt"})
 
 
@@ -53,15 +65,21 @@ class Series:
         return logs
 
 
-def terms_of(subjects: Sequence[Subject]) -> Vector:
-    """[n, terms] work of one image; what is paid once a batch (weights, launches) is divided by the batch."""
-    return np.array([np.where(PER_BATCH, _work(s).terms / s.batch_size, _work(s).terms) for s in subjects])
+def terms_of(subjects: Sequence[Subject], *, fuses: bool = False, cache: float = LARGE) -> Vector:
+    """[n, terms] work of one image; what is paid once a batch (weights, launches) is divided by the batch.
+
+    `fuses`: a compiler of graphs runs it. `cache`: elements that the caches hold, of all images of a batch.
+    """
+    return np.array([_terms(s, fuses, cache) for s in subjects])
 
 
 def descriptions_of(subjects: Sequence[Subject]) -> Vector:
     """[n, d] descriptions, for kernels between backbones."""
-    return np.array([_work(s).description for s in subjects])
+    return np.array([work(s.backbone, s.resolution).description for s in subjects])
 
 
-def _work(subject: Subject) -> Work:
-    return work(subject.backbone, subject.resolution)
+@lru_cache(maxsize=8192)
+def _terms(subject: Subject, fuses: bool, cache: float) -> Vector:
+    batch = subject.batch_size
+    terms = work(subject.backbone, subject.resolution).within(cache / batch, fuses=fuses)
+    return np.where(PER_BATCH, terms / batch, terms)

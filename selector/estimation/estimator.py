@@ -11,7 +11,7 @@ from selector.backbones.catalog import backbones
 from selector.backbones.layers import networks
 from selector.errors import InvalidInput
 from selector.estimation.belief import Belief
-from selector.estimation.configuration import Configuration, Series, Subject, terms_of
+from selector.estimation.configuration import Configuration, Series, Subject
 from selector.estimation.features import TERMS, Vector, work
 from selector.estimation.figures import SINGLE_THREADED, version_key
 from selector.estimation.fit import fit_series
@@ -146,12 +146,12 @@ class DeviceEstimator:
         anywhere = {f.configuration.runtime for f in self._knowledge.fitted}
         if not own and runtime not in anywhere and target.accelerated:
             return None
-        units = promise(target, self._specification).units()
+        promised = promise(target, self._specification)
         siblings = [c for c in self._by_configuration if c != target and self._enough(c)]
         knowledge = self._with(siblings)
         figures = self._by_configuration.get(target, [])
         belief = Belief(
-            knowledge.prior(target, units),
+            knowledge.prior(target, promised),
             knowledge.shared(target),
             knowledge.settings_of(target),
             [k.subject for k in figures],
@@ -179,13 +179,13 @@ class DeviceEstimator:
         """The knowledge with the device's other configurations fitted into it."""
         fitted = []
         for sibling in siblings:
-            units = promise(sibling, self._specification).units()
-            prior = self._knowledge.prior(sibling, units)
+            promised = promise(sibling, self._specification)
+            prior = self._knowledge.prior(sibling, promised)
             figures = self._by_configuration[sibling]
             series = Series(sibling, tuple(k.subject for k in figures), np.array([k.milliseconds for k in figures]))
             fitted.append(
                 fit_series(
-                    series, units, prior.mean, np.linalg.inv(prior.covariance), self._knowledge.settings_of(sibling)
+                    series, promised, prior.mean, np.linalg.inv(prior.covariance), self._knowledge.settings_of(sibling)
                 )
             )
         return replace(self._knowledge, fitted=(*self._knowledge.fitted, *fitted))
@@ -218,11 +218,11 @@ class DeviceEstimator:
         known = [k.subject for k in figures or (k for c in self._siblings(case) for k in self._by_configuration[c])]
         if not known:
             return 0.0, 0.0
-        units = promise(case.configuration, self._specification).units()
+        promised = promise(case.configuration, self._specification)
         theta = case.belief.theta
-        costs = terms_of([subject]) * units
+        costs = promised.costs([subject])
         before, asked = log_latency(costs, theta)
-        _, held = log_latency(terms_of(known) * units, theta)
+        _, held = log_latency(promised.costs(known), theta)
         foreign = _ARITHMETIC & (asked[0] > held.max(axis=0) + FOREIGN_MARGIN)
         if not foreign.any():
             return 0.0, 0.0
@@ -301,7 +301,7 @@ def _known(profile: HardwareProfile, metric: str, c: Conditions, value: float, *
     if c.precision not in precisions() or value <= 0 or not _computable(subject):
         return None
     version = c.runtime_version or ""
-    threads = 1 if (c.runtime, version) in SINGLE_THREADED else c.threads
+    threads = 1 if (c.runtime, version, c.precision) in SINGLE_THREADED else c.threads
     configuration = Configuration(profile.name, profile.device_kind, c.runtime, version, c.precision, "", threads)
     return Known(configuration, subject, value / subject.batch_size if metric == LATENCY_P50.name else value, measured)
 

@@ -1,7 +1,9 @@
 """What a backbone asks of a device, from its layers: work by kind of kernel, and a description that kernels compare.
 
 Approximations: elementwise work is read off the convolutions (each is followed by a norm where the network has norms,
-and by its activation), residual additions off blocks that keep their shape.
+and by its activation), residual additions off blocks that keep their shape. A compiler of graphs joins what is
+elementwise to the convolution before it: one pass over each convolution's output is left, and an addition reads its
+second operand along with it.
 """
 
 from dataclasses import dataclass
@@ -26,28 +28,44 @@ TERMS: tuple[tuple[str, str], ...] = (
     ("vector weights", "weight"),  # weights used for one output pixel only: linear layers, VGG's 7x7 convolution
     ("elementwise", "element"),  # norms, cheap activations, residual additions
     ("costly activation", "element"),  # SiLU, hardswish, GELU
+    ("attention", "element"),  # what products of tokens put out, and its softmax
     ("squeeze", "element"),  # pooling for and gating by squeeze-and-excitation
     ("padding", "element"),  # TensorFlow's SAME padding, which PyTorch copies a map for
-    ("large layers", "element"),  # what a layer's maps take beyond LARGE elements: they leave the caches
+    ("large layers", "element"),  # what a pass over maps reads and writes beyond the caches
     ("launches", "launch"),
     ("fixed", "launch"),
 )
 """Kinds of work and what their rate is counted in."""
 
-LARGE = 2_000_000  # elements that one layer reads and writes
+LARGE = 2_000_000.0  # elements that a pass over maps may read and write within caches of unknown size
 LONE_KERNEL = 49  # kernel side times map side: VGG's first fully connected layer is a 7x7 convolution of 7x7
 FIXED_LAUNCHES = 10.0
 COSTLY = frozenset({"silu", "hardswish", "gelu"})
 PER_BATCH = np.array([counted in ("weight", "launch") for _, counted in TERMS])  # paid once for all images of a batch
 _NAMES = tuple(name for name, _ in TERMS)
+_LARGE = _NAMES.index("large layers")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """`terms` [len(TERMS)] is the work of one image by kind; `description` [d] places the backbone among others."""
+    """The work of one image by kind [terms], and elements that each pass over maps reads and writes [passes].
+
+    Both as the network stands, and `fused` by a compiler of graphs; large layers are counted by `within` alone.
+    `description` [d] places the backbone among others.
+    """
 
     terms: Vector
+    passes: Vector
+    fused_terms: Vector
+    fused_passes: Vector
     description: Vector
+
+    def within(self, cache: float, *, fuses: bool) -> Vector:
+        """[terms] with caches that hold `cache` elements for each image."""
+        terms, passes = (self.fused_terms, self.fused_passes) if fuses else (self.terms, self.passes)
+        terms = terms.copy()
+        terms[_LARGE] = np.maximum(passes - cache, 0.0).sum()
+        return terms
 
 
 @lru_cache(maxsize=4096)
@@ -57,12 +75,13 @@ def work(backbone: str, resolution: int) -> Work:
     Raises UnknownName for a network that is not in the layer table, InvalidInput for an image too small for it.
     """
     count = _count(backbone, resolution, 0)
-    return Work(count.vector(), count.description())
+    return Work(*count.work(), count.description())
 
 
-def tail_terms(backbone: str, resolution: int, frozen_blocks: int) -> Vector:
-    """[terms] work of what lies above the leading `frozen_blocks` blocks; raises as `work` does."""
-    return _count(backbone, resolution, frozen_blocks).vector()
+def tail_terms(backbone: str, resolution: int, frozen_blocks: int, *, cache: float = LARGE) -> Vector:
+    """[terms] work of what lies above the leading `frozen_blocks` blocks, run as it stands; raises as `work` does."""
+    tail = Work(*_count(backbone, resolution, frozen_blocks).work(), np.zeros(0))
+    return tail.within(cache, fuses=False)
 
 
 def saved_elements(backbone: str, resolution: int, frozen_blocks: int) -> float:
@@ -105,6 +124,9 @@ class _Count:
         self.norms = norms
         self._unnamed = unnamed
         self.terms = dict.fromkeys(_NAMES, 0.0)
+        self.fused = 0.0  # elementwise work that a compiler of graphs leaves
+        self.passes: list[float] = []  # elements that each pass over maps reads and writes
+        self.fused_passes: list[float] = []
         self.maps = 0.0  # elements put out by convolutions over a map
         self.depthwise_maps = 0.0
         self.weights = 0.0
@@ -116,9 +138,11 @@ class _Count:
         self.squeezes = False
         self.misaligned = 0.0
 
-    def vector(self) -> Vector:
-        """The sums in the order of TERMS."""
-        return np.array([self.terms[name] for name in _NAMES])
+    def work(self) -> tuple[Vector, Vector, Vector, Vector]:
+        """Terms and passes, then those of a compiled graph, as `Work` has them."""
+        fused = {**self.terms, "elementwise": self.fused}
+        plain, compiled = (np.array([terms[name] for name in _NAMES]) for terms in (self.terms, fused))
+        return plain, np.array(self.passes), compiled, np.array(self.fused_passes)
 
     def padding(self, layer: Layer | None) -> None:
         """PyTorch copies the input of a convolution with SAME padding and a stride."""
@@ -138,7 +162,7 @@ class _Count:
         weights = float(layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel_h * layer.kernel_w)
         if layer.kind == "matmul":
             terms["pointwise"] += layer.macs
-            terms["elementwise"] += 3.0 * written
+            terms["attention"] += 3.0 * written
             terms["launches"] += 1
             self.attention = True
             return
@@ -159,21 +183,29 @@ class _Count:
         terms[kind] += layer.macs
         terms["depthwise traffic" if kind == "depthwise" else "dense traffic"] += read + written
         terms["weights"] += weights
-        terms["large layers"] += max(0.0, read + written - LARGE)
+        self.passes.append(read + written)
+        self.fused_passes.append(read + written)
         self.maps += written
         self.depthwise_maps += written if kind == "depthwise" else 0.0
         self.convolutions += 1
         if layer.in_channels % 8 or layer.out_channels % 8:
             self.misaligned += read + written
+        if not layer.params:  # a fixed filter against aliasing: neither norm nor activation follows
+            return
+        self.fused_passes.append(2.0 * written)
         if self.norms:
             terms["elementwise"] += 2.0 * written
+            self.passes.append(2.0 * written)
         projects = kind == "pointwise" and layer.in_channels > layer.out_channels
-        self._activation("gelu" if self._unnamed and layer.norm and not projects else layer.act, written)
+        act = "gelu" if self._unnamed and layer.norm and not projects else layer.act
+        self.fused += 0.0 if act in COSTLY else 2.0 * written
+        self._activation(act, written)
 
     def _activation(self, act: str, elements: float) -> None:
         if not act:
             return
         self.activated += elements
+        self.passes.append(2.0 * elements)
         if act in COSTLY:
             self.costly += elements
             self.terms["costly activation"] += 2.0 * elements
@@ -182,6 +214,8 @@ class _Count:
 
     def add(self, elements: int) -> None:
         self.terms["elementwise"] += 3.0 * elements
+        self.passes.append(3.0 * elements)
+        self.fused += elements
         self.terms["launches"] += 0.5
 
     def description(self) -> Vector:

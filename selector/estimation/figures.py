@@ -22,9 +22,9 @@ MINIMUM = 11  # figures below which a configuration's rates are not fitted
 PRECISIONS = {"amp-fp16": "fp16", "int8": "int8-static"}  # as sources write them
 # the same submitter's "firefly" became another board: mlcommons/inference_results_v2.1 open/Krai/systems/firefly-*.json
 SUCCESSORS = {"firefly-rk3399": ("v2.1", "firefly-rk3588s")}
-# TFLite computes with one thread unless told otherwise; the "master" series ran its default configuration, and an
-# AGX Orin is six times slower there than in the series of the same month that states its threads
-SINGLE_THREADED = frozenset({("tflite", "master")})
+# TFLite's fp32 kernels compute with one thread unless told otherwise, and the "master" series ran its defaults: an AGX
+# Orin is six times slower there than in the series of the same month that states its threads, and as fast at int8
+SINGLE_THREADED = frozenset({("tflite", "master", "fp32")})
 
 
 def read_series(folder: Path, profiles: Mapping[str, HardwareProfile]) -> tuple[Series, ...]:
@@ -43,7 +43,7 @@ def read_series(folder: Path, profiles: Mapping[str, HardwareProfile]) -> tuple[
             continue
         runtime, version = row["runtime"], row["runtime_version"]
         threads = int(row["threads"]) if row.get("threads") else None
-        if (runtime, version) in SINGLE_THREADED:
+        if (runtime, version, precision) in SINGLE_THREADED:
             threads = 1
         configuration = Configuration(
             device, profile.device_kind, runtime, version, precision, row.get("layout") or "", threads
@@ -62,11 +62,11 @@ def read_series(folder: Path, profiles: Mapping[str, HardwareProfile]) -> tuple[
 
 
 def newest(series: Iterable[Series]) -> tuple[Series, ...]:
-    """The newest version of each configuration, in alphabetical order."""
+    """The newest version of each configuration and generation of its runtime, in alphabetical order."""
     best: dict[Configuration, Series] = {}
     for s in sorted(series, key=lambda s: version_key(s.configuration.version)):
         c = s.configuration
-        best[Configuration(c.device, c.kind, c.runtime, "", c.precision, c.layout, c.threads)] = s
+        best[Configuration(c.device, c.kind, c.runtime, c.generation, c.precision, c.layout, c.threads)] = s
     return tuple(sorted(best.values(), key=lambda s: _order(s.configuration)))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from selector.estimation.configuration import Configuration, Series, terms_of
+from selector.estimation.configuration import Configuration, Series
 from selector.estimation.features import TERMS, Vector
 from selector.estimation.kinship import Settings, kernels
 from selector.estimation.knowledge import Fitted, default_rates, rate_prior
-from selector.estimation.physical import fit_rates, log_latency
+from selector.estimation.physical import Promise, fit_rates, log_latency
 from selector.estimation.residual import Residuals
 from selector.estimation.specification import numbers, promise
 from selector.hardware.profiles import HardwareProfile
@@ -22,12 +22,9 @@ MOST_INFORMATION, LEAST_INFORMATION = 100.0, 0.05
 
 
 def fit(
-    series: Sequence[Series], units: Mapping[Configuration, Vector], settings: Mapping[str, Settings]
+    series: Sequence[Series], promised: Mapping[Configuration, Promise], settings: Mapping[str, Settings]
 ) -> tuple[Fitted, ...]:
-    """Rates and residuals of every series.
-
-    `units` [terms] by configuration, as its specification promises; `settings` by group of kernels.
-    """
+    """Rates and residuals of every series, against what is `promised`; `settings` by group of kernels."""
     count = len(TERMS)
     means = {s.configuration: default_rates(settings[kernels(s.configuration)]) for s in series}
     spreads = dict.fromkeys(settings, (FIRST_SPREAD, FIRST_LEVEL))
@@ -37,28 +34,26 @@ def fit(
             group: np.linalg.inv(np.eye(count) * spread**2 + level**2) for group, (spread, level) in spreads.items()
         }
         fitted = tuple(
-            fit_series(s, units[s.configuration], means[s.configuration], precisions[group], settings[group])
+            fit_series(s, promised[s.configuration], means[s.configuration], precisions[group], settings[group])
             for s in series
             for group in [kernels(s.configuration)]
         )
         means = {
-            c: rate_prior(c, units[c], fitted, settings[kernels(c)]).mean for c in (f.configuration for f in fitted)
+            c: rate_prior(c, promised[c], fitted, settings[kernels(c)]).mean for c in (f.configuration for f in fitted)
         }
         spreads = {group: (own.rate_spread, own.level_spread) for group, own in settings.items()}
     return fitted
 
 
-def fit_series(series: Series, units: Vector, mean: Vector, precision: Vector, settings: Settings) -> Fitted:
+def fit_series(series: Series, promised: Promise, mean: Vector, precision: Vector, settings: Settings) -> Fitted:
     """Rates of one series around `mean` [terms], and its residuals."""
-    costs = terms_of(series.subjects) * units
+    costs = promised.costs(series.subjects)
     theta = fit_rates(costs, series.logs, mean, precision, settings.fit_noise)
     predicted, shares = log_latency(costs, theta)
     information = np.clip((shares**2).sum(axis=0) / settings.fit_noise**2, 0, MOST_INFORMATION) + LEAST_INFORMATION
     return Fitted(theta, information, Residuals(series.configuration, series.subjects, series.logs - predicted))
 
 
-def units_of(series: Sequence[Series], profiles: Mapping[str, HardwareProfile]) -> dict[Configuration, Vector]:
-    """What each configuration's device promises, in milliseconds of one unit of each kind of work."""
-    return {
-        s.configuration: promise(s.configuration, numbers(profiles[s.configuration.device])).units() for s in series
-    }
+def promised_by(series: Sequence[Series], profiles: Mapping[str, HardwareProfile]) -> dict[Configuration, Promise]:
+    """What each configuration's device promises by its specification."""
+    return {s.configuration: promise(s.configuration, numbers(profiles[s.configuration.device])) for s in series}

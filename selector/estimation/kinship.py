@@ -1,7 +1,8 @@
 """How much one configuration tells about another, and the settings of the whole estimator.
 
 The settings were chosen by leaving devices out, once for GPUs, whose specifications promise well what they do, and once
-for CPUs (benchmarks/estimator_leave_one_out.py says how well they were chosen).
+for CPUs (benchmarks/estimator_leave_one_out.py says how well they were chosen). With two cards to learn from, GPUs have
+the level spread of CPUs, and the noise that each card's configurations give for each other, which is the same for both.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ class Settings:
     other_runtime: float = 0.011
     other_precision: float = 0.15
     other_kind: float = 0.11
+    other_generation: float = 0.15
     other_threads: float = 0.15
     default_rate: float = 1.0  # log slow-down against the specification where no relative says otherwise
     rate_spread: float = 1.5  # of one device's rate around its relatives' mean, on top of rate_floor
@@ -37,6 +39,7 @@ class Settings:
     shared_precision: float = 0.017
     shared_threads: float = 0.052
     fit_noise: float = 0.05  # of figures, when a known device's rates are fitted
+    trusted: float = 0.15  # root mean square of a device's residuals at which its rates count half for others
     erratic_decay: float = 0.42  # how unlikely a device is, a priori, whose residuals are wider by a factor e
     same_device: float = 4.0  # how much more a configuration of the very device counts
     same_device_level: float = 0.5  # level_spread is multiplied by it where the device is known otherwise
@@ -65,6 +68,8 @@ def relatedness(a: Configuration, b: Configuration, settings: Settings) -> float
         weight *= settings.other_precision
     if kernels(a) != kernels(b):
         weight *= settings.other_kind
+    if a.generation != b.generation:
+        weight *= settings.other_generation
     if (a.threads == 1) != (b.threads == 1):
         weight *= settings.other_threads
     if a.device == b.device:
@@ -94,8 +99,8 @@ GPU = Settings(
     rate_spread=0.5,
     rate_floor=0.12,
     unrelated_spread=3.0,
-    level_spread=0.8,
-    noise=0.017,
+    level_spread=0.37,
+    noise=0.03,
     smooth=0.18,
     length=1.9,
     backbone=0.025,

@@ -1,6 +1,6 @@
 """What the estimator knows of devices that were measured: their fitted rates and residuals, as plain data.
 
-`data/latency.json` is written by `python -m selector.estimation.fit FOLDER` and read here; nothing else is learnt.
+`data/latency.json` is written by `python -m selector.estimation.refit FOLDER` and read here; nothing else is learnt.
 """
 
 import json
@@ -16,6 +16,7 @@ from selector.estimation.belief import RatePrior
 from selector.estimation.configuration import Configuration, Subject
 from selector.estimation.features import TERMS, Vector
 from selector.estimation.kinship import Settings, kernels, relatedness
+from selector.estimation.physical import Promise
 from selector.estimation.residual import Residuals, SharedResidual
 
 IDENTIFIED = 5.0  # curvature at which figures say as much about a rate as its prior
@@ -40,6 +41,10 @@ class Fitted:
         """The configuration that was fitted."""
         return self.residuals.configuration
 
+    def trust(self, settings: Settings) -> float:
+        """Between 0 and 1: how much the rates count for others. What they leave unexplained, they do not tell."""
+        return float(1 / (1 + np.mean(self.residuals.values**2) / settings.trusted**2))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
@@ -57,9 +62,9 @@ class Knowledge:
         """The same without anything known of `device`."""
         return replace(self, fitted=tuple(f for f in self.fitted if f.configuration.device != device))
 
-    def prior(self, configuration: Configuration, units: Vector) -> RatePrior:
-        """Rates expected under `configuration`, from its relatives; `units` as its specification promises."""
-        return rate_prior(configuration, units, self.fitted, self.settings_of(configuration))
+    def prior(self, configuration: Configuration, promised: Promise) -> RatePrior:
+        """Rates expected under `configuration`, from its relatives; `promised` by its specification."""
+        return rate_prior(configuration, promised, self.fitted, self.settings_of(configuration))
 
     def shared(self, configuration: Configuration) -> SharedResidual:
         """The residual that `configuration` shares with its relatives."""
@@ -83,13 +88,13 @@ def default_rates(settings: Settings) -> Vector:
     return np.where(_LAUNCHED, DEFAULT_LAUNCH, settings.default_rate)
 
 
-def rate_prior(target: Configuration, units: Vector, fitted: Sequence[Fitted], settings: Settings) -> RatePrior:
+def rate_prior(target: Configuration, promised: Promise, fitted: Sequence[Fitted], settings: Settings) -> RatePrior:
     """Mean and covariance of log rates, relatives weighted by relatedness and by how firmly they know each rate."""
     others = [f for f in fitted if f.configuration != target]
     weights = np.zeros((0, len(TERMS)))
     rates = weights
     if others:
-        related = np.array([relatedness(f.configuration, target, settings) for f in others])
+        related = np.array([f.trust(settings) * relatedness(f.configuration, target, settings) for f in others])
         firm = np.array([f.information / (f.information + IDENTIFIED) for f in others])
         weights, rates = related[:, None] * firm, np.array([f.theta for f in others])
     support = weights.sum(axis=0)
@@ -99,7 +104,7 @@ def rate_prior(target: Configuration, units: Vector, fitted: Sequence[Fitted], s
     level = settings.level_spread
     if any(f.configuration.device == target.device for f in others):
         level *= settings.same_device_level
-    return RatePrior(units, mean, np.diag(variance) + level**2)
+    return RatePrior(promised, mean, np.diag(variance) + level**2)
 
 
 @cache

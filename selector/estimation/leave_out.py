@@ -17,6 +17,7 @@ from selector.estimation.fit import fit
 from selector.estimation.intervals import NORMAL_80
 from selector.estimation.kinship import Settings, kernels
 from selector.estimation.knowledge import BLIND, BLIND_QUANTISED, CALIBRATED, QUANTISED, Knowledge
+from selector.estimation.physical import Promise
 from selector.estimation.plan import most_informative
 
 CALIBRATION = int(CALIBRATED)  # figures of the device that are given
@@ -50,7 +51,7 @@ class Prediction:
 
 def leave_devices_out(
     series: Sequence[Series],
-    units: Mapping[Configuration, Vector],
+    promised: Mapping[Configuration, Promise],
     settings: Mapping[str, Settings],
     *,
     given: int = CALIBRATION,
@@ -63,19 +64,21 @@ def leave_devices_out(
         if not judged:
             continue
         others = [s for s in series if s.configuration.device != device]
-        knowledge = Knowledge(fit(others, units, settings), settings, {})
+        knowledge = Knowledge(fit(others, promised, settings), settings, {})
         for s in judged:
-            zero, eight = predict_left_out(s, units[s.configuration], knowledge, given)
+            zero, eight = predict_left_out(s, promised[s.configuration], knowledge, given)
             without.append(zero)
             calibrated.append(eight)
         done(device)
     return without, calibrated
 
 
-def predict_left_out(series: Series, units: Vector, knowledge: Knowledge, given: int) -> tuple[Prediction, Prediction]:
+def predict_left_out(
+    series: Series, promised: Promise, knowledge: Knowledge, given: int
+) -> tuple[Prediction, Prediction]:
     """Predictions of a series that `knowledge` does not hold: all of it blindly, then what is left of `given`."""
     c, subjects, logs = series.configuration, series.subjects, series.logs
-    prior, shared, settings = knowledge.prior(c, units), knowledge.shared(c), knowledge.settings_of(c)
+    prior, shared, settings = knowledge.prior(c, promised), knowledge.shared(c), knowledge.settings_of(c)
     blind = Belief(prior, shared, settings)
     zero = Prediction(c, (), subjects, logs, *blind.predict(subjects))
     chosen = most_informative(*blind.covariance(subjects), given)

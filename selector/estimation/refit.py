@@ -11,7 +11,7 @@ from pathlib import Path
 from selector.errors import InvalidInput
 from selector.estimation import training
 from selector.estimation.figures import read_series
-from selector.estimation.fit import fit, units_of
+from selector.estimation.fit import fit, promised_by
 from selector.estimation.kinship import SETTINGS
 from selector.estimation.knowledge import KNOWLEDGE, Knowledge, as_json
 from selector.estimation.leave_out import leave_devices_out, widening
@@ -24,9 +24,9 @@ def refit(folder: Path) -> Knowledge:
     """Everything that the product knows, from the figures in `folder`. Raises InvalidInput where there are none."""
     profiles = load_profiles()
     series = read_series(folder, profiles)
-    units = units_of(series, profiles)
-    without, calibrated = leave_devices_out(series, units, SETTINGS, done=_say)
-    return Knowledge(fit(series, units, SETTINGS), SETTINGS, widening(without, calibrated))
+    promised = promised_by(series, profiles)
+    without, calibrated = leave_devices_out(series, promised, SETTINGS, done=_say)
+    return Knowledge(fit(series, promised, SETTINGS), SETTINGS, widening(without, calibrated))
 
 
 def write(knowledge: Knowledge, path: Path) -> None:

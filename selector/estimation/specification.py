@@ -1,10 +1,12 @@
 """What a hardware profile's specification promises the estimator.
 
-Approximations, all corrected by the rates that are fitted on top: a GPU is promised its peak arithmetic and bandwidth;
-a CPU so many multiply-accumulates a core and cycle as its vector units are wide, twice as many for int8, and a
-bandwidth in proportion to its arithmetic, because what copying reaches is far below what most CPUs state.
+Approximations, all corrected by the rates that are fitted on top: a GPU is promised its peak arithmetic, its bandwidth,
+and a faster one within its cache; a CPU so many multiply-accumulates a core and cycle as its vector units are wide,
+more of them for int8, and a bandwidth in proportion to its arithmetic, because what copying reaches is far below what
+most CPUs state. Small cores beside big ones count for what they add.
 """
 
+import re
 from collections.abc import Mapping
 
 from selector.estimation.configuration import Configuration
@@ -34,11 +36,21 @@ CORES = {
     "EPYC": 16.0,
     "Xeon E5": 16.0,
 }
+LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Icestorm": 8.0}
+"""Cores beside faster ones: they issue in order, or are half as wide, so half of the fast ones' rate a cycle."""
+LITTLE_CLOCK = 0.76  # of the fast cores' clock: 1.4 of 1.8 GHz (RK3399), 1.8 of 2.4 (RK3588S), 1.84 of 2.36 (Kirin)
+DOT_PRODUCT = ("Cortex-A55", "Cortex-A76", "Cortex-A77", "Cortex-A78", "Cortex-X1", "Neoverse", "Apple M1", "Kunpeng")
+"""Arm cores with the dot product of Armv8.2: sixteen int8 multiply-accumulates an instruction, where fp32 does four."""
+INT8_GAIN, INT8_GAIN_DOT = 2.0, 4.0  # over fp32, without such an instruction and with it
 BYTES_PER_MAC = 0.1  # of a CPU's memory, at fp32 rates
 LAUNCH_MS = {True: 0.01, False: 0.02}  # on an accelerator, on a CPU at TYPICAL_CLOCK; an order of magnitude
-TYPICAL_CORES, TYPICAL_CLOCK = 4.0, 2.0  # where a specification is silent
+TYPICAL_CORES, TYPICAL_CLOCK, TYPICAL_CACHE_MB = 4.0, 2.0, 6.0  # where a specification is silent
 UNKNOWN_GPU = (20_000.0, 500.0)  # gmacs at fp16, GB/s: a mid-range card, where a specification is silent
-EMBEDDED_GPU = (50.0, 12.8)  # gmacs at fp32, GB/s: the GPU of a board's chip, which profiles do not state
+EMBEDDED_GPU = (50.0, 12.8)  # gmacs at fp32, GB/s: the GPU of a board's chip, where its model is unknown
+EMBEDDED = {"Mali-G610": 64.0}  # fp32 multiply-accumulates a core and cycle; the profile states cores and clock
+CACHE_SPEED = 4.0  # of a GPU's level 2 cache over its memory: two to five terabytes a second beside one
+GPU_CACHE_MB = {"GA102": 6.0, "AD102": 72.0, "GA100": 40.0, "TU104": 4.0, "H100": 50.0, "A2 ": 2.0}
+"""Level 2 cache by chip, as sold (thefpsreview.com 2022/03/02 for GA102; the makers' white papers)."""
 _BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8-static": 1, "int8-dynamic": 1}
 _PEAKS = {
     "fp32": "peak_gflops_fp32",
@@ -56,32 +68,66 @@ def precisions() -> tuple[str, ...]:
 
 
 def numbers(profile: HardwareProfile) -> dict[str, float]:
-    """The numbers of a specification that are known, by name, and macs_per_cycle where the core type is known."""
+    """The numbers of a specification that are known, by name, and what its core types and chips are known for.
+
+    Of a CPU: macs_per_cycle, int8_gain, and equal_cores, how many of its fastest cores all of its cores are worth. Of a
+    GPU: cache_mb, and embedded_gmacs for one on a board's chip.
+    """
     known = {item.name: float(item.value) for item in profile.specification if isinstance(item.value, (int, float))}
-    cpu = next((str(item.value) for item in profile.specification if item.name == "cpu"), "")
+    text = {item.name: str(item.value or "") for item in profile.specification if item.name in ("cpu", "gpu")}
+    cpu, gpu = text.get("cpu", ""), text.get("gpu", "")
     wide = next((width for core, width in CORES.items() if core in cpu), None)
-    return known if wide is None else {**known, "macs_per_cycle": wide}
+    if wide is not None:
+        known["macs_per_cycle"] = wide
+        known["int8_gain"] = INT8_GAIN_DOT if any(core in cpu for core in DOT_PRODUCT) else INT8_GAIN
+        if "cores" in known:
+            known["equal_cores"] = known["cores"] - _missing(cpu, wide)
+    for chip, size in GPU_CACHE_MB.items():
+        if chip in gpu:
+            known["cache_mb"] = size
+    for model, macs in EMBEDDED.items():
+        if stated := re.search(rf"{model} MP(\d+), ([\d.]+) GHz", gpu):
+            known["embedded_gmacs"] = macs * float(stated[1]) * float(stated[2])
+    return known
+
+
+def _missing(cpu: str, wide: float) -> float:
+    """How many fast cores the small ones fall short of, together."""
+    found = ((core, re.search(rf"(\d+) × (?:Arm )?{core}", cpu)) for core in LITTLE)
+    return sum(float(count[1]) * (1 - LITTLE_CLOCK * LITTLE[core] / wide) for core, count in found if count)
 
 
 def promise(configuration: Configuration, specification: Mapping[str, float]) -> Promise:
     """What the device promises for the configuration; `specification` as `numbers` gives it. Never fails."""
     size = _BYTES[configuration.precision]
     if configuration.accelerated:
-        gmacs, gbytes = UNKNOWN_GPU if kernels(configuration) == "gpu" else EMBEDDED_GPU
-        peak = specification.get(_PEAKS[configuration.precision])
-        bandwidth = specification.get("bandwidth_gb_s", gbytes)
-        if configuration.runtime in EMBEDDED_RUNTIMES:
-            return Promise(EMBEDDED_GPU[0], bandwidth, LAUNCH_MS[True], size)
-        if peak is None:
-            fp32 = specification.get("peak_gflops_fp32")
-            return Promise(fp32 / 2 if fp32 else gmacs, bandwidth, LAUNCH_MS[True], size)
-        return Promise(peak / 2, bandwidth, LAUNCH_MS[True], size)
-    cores = float(configuration.threads or specification.get("cores", TYPICAL_CORES))
+        return _accelerator(configuration, specification, size)
     clock = specification.get("clock_ghz", TYPICAL_CLOCK)
     group = kernels(configuration)
     wide = specification.get("macs_per_cycle", MACS_PER_CYCLE["x86" if group == "x86" else "arm"])
-    fp32 = cores * clock * wide
-    return Promise(fp32 * (2 if size == 1 else 1), fp32 * BYTES_PER_MAC, LAUNCH_MS[False] * TYPICAL_CLOCK / clock, size)
+    fp32 = _cores(configuration.threads, specification) * clock * wide
+    gain = specification.get("int8_gain", INT8_GAIN) if size == 1 else 1.0
+    launch = LAUNCH_MS[False] * TYPICAL_CLOCK / clock
+    return Promise(fp32 * gain, fp32 * BYTES_PER_MAC, launch, size, fuses=configuration.fuses)
+
+
+def _cores(threads: int | None, specification: Mapping[str, float]) -> float:
+    """How many of the fastest cores compute: as many as there are threads, and all where nobody says."""
+    everything = specification.get("equal_cores", specification.get("cores", TYPICAL_CORES))
+    return everything if threads is None else min(float(threads), everything)
+
+
+def _accelerator(configuration: Configuration, specification: Mapping[str, float], size: int) -> Promise:
+    discrete = kernels(configuration) == "gpu"
+    gmacs, gbytes = UNKNOWN_GPU if discrete else EMBEDDED_GPU
+    bandwidth = specification.get("bandwidth_gb_s", gbytes)
+    if configuration.runtime in EMBEDDED_RUNTIMES:
+        peak = 2 * specification.get("embedded_gmacs", EMBEDDED_GPU[0])
+    else:
+        peak = specification.get(_PEAKS[configuration.precision], specification.get("peak_gflops_fp32", 2 * gmacs))
+    cache = specification.get("cache_mb", TYPICAL_CACHE_MB) * 2**20 if discrete else None
+    speed = CACHE_SPEED if discrete else 1.0
+    return Promise(peak / 2, bandwidth, LAUNCH_MS[True], size, cache, speed, configuration.fuses)
 
 
 EMBEDDED_RUNTIMES = frozenset({"armnn-gpu", "tflite-gpu"})

@@ -19,7 +19,7 @@ import numpy as np
 
 from selector.backbones.depth import FreezeDepth
 from selector.backbones.layers import layers, network, networks
-from selector.estimation.configuration import Configuration, Subject, terms_of
+from selector.estimation.configuration import Configuration, Subject
 from selector.estimation.features import PER_BATCH, TERMS, Vector, saved_elements, tail_terms
 from selector.estimation.figures import PRECISIONS
 from selector.estimation.intervals import NORMAL_80
@@ -74,12 +74,11 @@ def training_cost(
     net = network(backbone)
     side = resolution or net.resolution
     frozen = depth.frozen_blocks(net.blocks)
-    units = promise(_configuration(profile.name), numbers(profile)).units()
-    whole = terms_of([Subject(backbone, side, batch_size)])
-    tail = tail_terms(backbone, side, frozen)
-    tail = np.where(PER_BATCH, tail / batch_size, tail)
-    work = FORWARD * whole[0] + (1 - FORWARD) * tail
-    log_ms = float(log_latency((work * units)[None], known.rates)[0][0])
+    promised = promise(_configuration(profile.name), numbers(profile))
+    tail = tail_terms(backbone, side, frozen, cache=promised.cache / batch_size)
+    tail = np.where(PER_BATCH, tail / batch_size, tail) * promised.units()
+    costs = FORWARD * promised.costs([Subject(backbone, side, batch_size)]) + (1 - FORWARD) * tail
+    log_ms = float(log_latency(costs, known.rates)[0][0])
     spread = float(
         np.sqrt(known.spread**2 + (profile.name != known.device) * OTHER_GPU**2 + (frozen > 0) * OTHER_DEPTH**2)
     )
@@ -113,9 +112,8 @@ def fit_training(folder: Path, profiles: Mapping[str, HardwareProfile]) -> Train
     if not rows:
         return None
     device = rows[0]["device"]
-    units = promise(_configuration(device), numbers(profiles[device])).units()
     subjects = [Subject(r["model"], int(r["resolution"]), int(r["batch_size"])) for r in rows]
-    costs = terms_of(subjects) * units
+    costs = promise(_configuration(device), numbers(profiles[device])).costs(subjects)
     logs = np.log([float(r["train_ms_per_sample"]) for r in rows])
     count = len(TERMS)
     mean = np.full(count, RATE)

@@ -1,15 +1,17 @@
 """What is believed of a configuration: priors, figures, intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from selector.estimation.belief import Belief, RatePrior
-from selector.estimation.configuration import Configuration, Series, Subject, terms_of
-from selector.estimation.features import TERMS, Vector
+from selector.estimation.configuration import Configuration, Series, Subject
+from selector.estimation.features import TERMS
 from selector.estimation.fit import fit
 from selector.estimation.kinship import Settings, correlation, relatedness
 from selector.estimation.knowledge import Knowledge, as_json, from_json
-from selector.estimation.physical import fit_rates, log_latency
+from selector.estimation.physical import Promise, fit_rates, log_latency
 from selector.estimation.plan import most_informative
 from selector.estimation.residual import SharedResidual
 from selector.estimation.specification import promise
@@ -28,8 +30,8 @@ def configuration(device: str, **other: str) -> Configuration:
     return Configuration(device, "board", other.get("runtime", "tflite"), "2.11", other.get("precision", "fp32"))
 
 
-def units(of: Configuration) -> Vector:
-    return promise(of, {"cores": 4.0, "clock_ghz": 2.0}).units()
+def promised(of: Configuration) -> Promise:
+    return promise(of, {"cores": 4.0, "clock_ghz": 2.0})
 
 
 def made_up(device: str, seed: int, *, noise: float = 0.01) -> Series:
@@ -37,25 +39,27 @@ def made_up(device: str, seed: int, *, noise: float = 0.01) -> Series:
     rng = np.random.default_rng(seed)
     at = configuration(device)
     theta = 1.0 + 0.4 * rng.standard_normal(len(TERMS)) + 0.5 * rng.standard_normal()
-    logs, _ = log_latency(terms_of(SUBJECTS) * units(at), theta)
+    logs, _ = log_latency(promised(at).costs(SUBJECTS), theta)
     return Series(at, SUBJECTS, np.exp(logs + noise * rng.standard_normal(len(SUBJECTS))))
 
 
 @pytest.fixture(scope="module")
 def knowledge() -> Knowledge:
     series = [made_up(f"board-{n}", n) for n in range(4)]
-    return Knowledge(fit(series, {s.configuration: units(s.configuration) for s in series}, EVERYWHERE), EVERYWHERE, {})
+    return Knowledge(
+        fit(series, {s.configuration: promised(s.configuration) for s in series}, EVERYWHERE), EVERYWHERE, {}
+    )
 
 
 def belief(knowledge: Knowledge, series: Series, given: list[int]) -> Belief:
     at = series.configuration
-    prior, shared = knowledge.prior(at, units(at)), knowledge.shared(at)
+    prior, shared = knowledge.prior(at, promised(at)), knowledge.shared(at)
     return Belief(prior, shared, SETTINGS, [series.subjects[i] for i in given], series.logs[given])
 
 
 def test_rates_are_found_again() -> None:
     series = made_up("board", 7, noise=0.0)
-    costs = terms_of(SUBJECTS) * units(series.configuration)
+    costs = promised(series.configuration).costs(SUBJECTS)
     theta = fit_rates(costs, series.logs, np.ones(len(TERMS)), 0.01 * np.eye(len(TERMS)), 0.01)
     np.testing.assert_allclose(log_latency(costs, theta)[0], series.logs, atol=0.02)
 
@@ -87,11 +91,22 @@ def test_an_erratic_device_shows_itself_by_its_wide_interval(knowledge: Knowledg
     assert wide.mean() > 3 * narrow.mean()
 
 
+def test_an_erratic_device_tells_others_little() -> None:
+    at = configuration("new")
+    steady, erratic = (made_up("board", 31, noise=n) for n in (0.01, 0.5))
+    levels = []
+    for other in (steady, erratic):
+        fitted = fit([other], {other.configuration: promised(other.configuration)}, EVERYWHERE)
+        prior = Knowledge(fitted, EVERYWHERE, {}).prior(at, promised(at))
+        levels.append(np.diag(prior.covariance).mean())
+    assert levels[1] > 1.2 * levels[0]
+
+
 def test_a_backbone_that_relatives_find_slow_is_expected_slow() -> None:
     at, relative = configuration("new"), made_up("board-0", 0, noise=0.0)
     logs = relative.logs + 0.3 * np.array([s.backbone == "resnet50" for s in SUBJECTS])
     series = Series(relative.configuration, SUBJECTS, np.exp(logs))
-    fitted = fit([series], {relative.configuration: units(relative.configuration)}, EVERYWHERE)
+    fitted = fit([series], {relative.configuration: promised(relative.configuration)}, EVERYWHERE)
     mean, _ = SharedResidual(at, [f.residuals for f in fitted], SETTINGS)([Subject("resnet50", 224), SUBJECTS[0]])
     assert mean[0] > 0.02
     assert mean[0] > mean[1]
@@ -100,7 +115,7 @@ def test_a_backbone_that_relatives_find_slow_is_expected_slow() -> None:
 def test_without_any_relative_the_prior_stands_alone() -> None:
     at = configuration("alone")
     empty = Knowledge((), EVERYWHERE, {})
-    means, deviations = Belief(empty.prior(at, units(at)), empty.shared(at), SETTINGS).predict(SUBJECTS)
+    means, deviations = Belief(empty.prior(at, promised(at)), empty.shared(at), SETTINGS).predict(SUBJECTS)
     assert np.all(np.isfinite(means))
     assert np.all(deviations > 0.5)
 
@@ -111,6 +126,7 @@ def test_kin_is_nearer_in_every_respect() -> None:
     quantised = configuration("b", precision="int8-static")
     assert relatedness(own, alike, SETTINGS) == 1
     assert relatedness(own, other, SETTINGS) < relatedness(own, alike, SETTINGS) > relatedness(own, quantised, SETTINGS)
+    assert relatedness(own, replace(alike, version="1.15"), SETTINGS) < relatedness(own, alike, SETTINGS)
     assert correlation(own, own, SETTINGS) == 1
     assert (
         correlation(own, other, SETTINGS) < correlation(own, quantised, SETTINGS) <= correlation(own, alike, SETTINGS)
@@ -128,5 +144,5 @@ def test_knowledge_comes_back_from_plain_data(knowledge: Knowledge) -> None:
 
 def test_the_prior_is_positive_definite(knowledge: Knowledge) -> None:
     at = configuration("new")
-    prior: RatePrior = knowledge.prior(at, units(at))
+    prior: RatePrior = knowledge.prior(at, promised(at))
     assert np.linalg.eigvalsh(prior.covariance).min() > 0

@@ -5,7 +5,8 @@ import pytest
 
 from selector.backbones.layers import layers
 from selector.errors import InvalidInput, UnknownName
-from selector.estimation.features import TERMS, saved_elements, tail_terms, work
+from selector.estimation.configuration import Subject, terms_of
+from selector.estimation.features import LARGE, TERMS, saved_elements, tail_terms, work
 
 NAMES = [name for name, _ in TERMS]
 
@@ -40,6 +41,22 @@ def test_what_makes_families_differ_is_seen() -> None:
     assert term("vgg16_bn", 224, "elementwise") > term("vgg16", 224, "elementwise")
 
 
+def test_a_compiled_graph_does_less_that_is_elementwise() -> None:
+    own = work("resnet50", 224)
+    elementwise = NAMES.index("elementwise")
+    assert 0 < own.fused_terms[elementwise] < 0.5 * own.terms[elementwise]
+    np.testing.assert_array_equal(np.delete(own.fused_terms, elementwise), np.delete(own.terms, elementwise))
+
+
+def test_what_leaves_the_caches_depends_on_them() -> None:
+    large = NAMES.index("large layers")
+    none, some, all_of_it = (work("vgg16", 224).within(cache, fuses=False)[large] for cache in (0.0, 2e6, 1e9))
+    assert none > some > all_of_it == 0
+    one, many = (terms_of([Subject("vgg16", 224, batch)], cache=2e6)[0][large] for batch in (1, 64))
+    assert one == pytest.approx(some)
+    assert many > one
+
+
 def test_larger_images_are_more_work_but_not_more_weights() -> None:
     small, large = work("resnet50", 160).terms, work("resnet50", 320).terms
     weights = NAMES.index("weights")
@@ -49,7 +66,7 @@ def test_larger_images_are_more_work_but_not_more_weights() -> None:
 
 def test_a_frozen_prefix_leaves_less_in_the_tail() -> None:
     whole = tail_terms("resnet50", 224, 0)
-    np.testing.assert_array_equal(whole, work("resnet50", 224).terms)
+    np.testing.assert_array_equal(whole, work("resnet50", 224).within(LARGE, fuses=False))
     tail = tail_terms("resnet50", 224, 14)
     assert np.all(tail <= whole)
     assert 0 < tail.sum() < whole.sum()

@@ -10,7 +10,7 @@ from selector.errors import InvalidInput
 from selector.estimation import training
 from selector.estimation.features import TERMS
 from selector.estimation.figures import read_series, version_key
-from selector.estimation.fit import fit, units_of
+from selector.estimation.fit import fit, promised_by
 from selector.estimation.kinship import SETTINGS
 from selector.estimation.knowledge import KNOWLEDGE, Knowledge, as_json, shipped
 from selector.estimation.leave_out import predict_left_out, widening
@@ -32,7 +32,7 @@ def test_shipped_data_is_whole() -> None:
 def test_the_shipped_data_is_what_the_figures_give() -> None:
     profiles = load_profiles()
     series = read_series(DATA, profiles)
-    again = Knowledge(fit(series, units_of(series, profiles), SETTINGS), SETTINGS, shipped().widening)
+    again = Knowledge(fit(series, promised_by(series, profiles), SETTINGS), SETTINGS, shipped().widening)
     text = (files("selector.estimation") / "data" / KNOWLEDGE).read_text(encoding="utf-8")
     kept, made = json.loads(text), as_json(again)
     assert [c["device"] for c in kept["configurations"]] == [c["device"] for c in made["configurations"]]
@@ -45,11 +45,11 @@ def test_the_shipped_data_is_what_the_figures_give() -> None:
 def test_a_left_out_device_is_predicted() -> None:
     profiles = load_profiles()
     series = read_series(DATA, profiles)
-    units = units_of(series, profiles)
+    promised = promised_by(series, profiles)
     left = next(s for s in series if s.configuration.device == "raspberry-pi-4" and s.configuration.runtime == "tflite")
     rest = [s for s in series if s.configuration.device != "raspberry-pi-4"]
-    knowledge = Knowledge(fit(rest, units, SETTINGS), SETTINGS, {})
-    blind, informed = predict_left_out(left, units[left.configuration], knowledge, 8)
+    knowledge = Knowledge(fit(rest, promised, SETTINGS), SETTINGS, {})
+    blind, informed = predict_left_out(left, promised[left.configuration], knowledge, 8)
     assert len(informed.given) == 8
     assert len(informed.subjects) == len(left.subjects) - 8
     assert informed.relative_errors.mean() < 0.12

@@ -1,0 +1,56 @@
+"""What a specification promises."""
+
+import pytest
+
+from selector.estimation.configuration import Configuration
+from selector.estimation.specification import INT8_GAIN, INT8_GAIN_DOT, numbers, promise
+from selector.hardware.loading import profile
+
+
+def configuration(
+    device: str, runtime: str = "tflite", precision: str = "fp32", threads: int | None = None
+) -> Configuration:
+    return Configuration(device, profile(device).device_kind, runtime, "", precision, "", threads)
+
+
+def test_small_cores_count_for_what_they_add() -> None:
+    mixed, alike = numbers(profile("firefly-rk3588s")), numbers(profile("raspberry-pi-4"))
+    assert 4 < mixed["equal_cores"] < 6  # four big ones and four small ones
+    assert alike["equal_cores"] == alike["cores"] == 4
+
+
+def test_one_thread_is_one_fast_core() -> None:
+    known = numbers(profile("firefly-rk3588s"))
+    one, every = (promise(configuration("firefly-rk3588s", threads=n), known).gmacs for n in (1, None))
+    assert one == pytest.approx(2.4 * 8)
+    assert every == pytest.approx(known["equal_cores"] * one)
+
+
+@pytest.mark.parametrize(("device", "gain"), [("raspberry-pi-4", INT8_GAIN), ("jetson-agx-orin", INT8_GAIN_DOT)])
+def test_int8_gains_more_where_the_cores_have_a_dot_product(device: str, gain: float) -> None:
+    known = numbers(profile(device))
+    fp32, int8 = (promise(configuration(device, precision=p), known).gmacs for p in ("fp32", "int8-static"))
+    assert int8 == pytest.approx(gain * fp32)
+
+
+def test_gpus_have_caches_and_boards_have_gpus() -> None:
+    known = numbers(profile("nvidia-rtx-4090"))
+    card = promise(configuration("nvidia-rtx-4090", "torch-eager", "fp16"), known)
+    assert card.cache_bytes == 72 * 2**20
+    assert not card.fuses
+    assert promise(configuration("nvidia-rtx-4090", "torch-compile", "fp16"), known).fuses
+    mali = promise(configuration("firefly-rk3588s", "armnn-gpu"), numbers(profile("firefly-rk3588s")))
+    assert mali.gmacs == pytest.approx(4 * 64)
+    assert mali.cache_bytes is None
+
+
+def test_a_silent_specification_promises_something() -> None:
+    for kind, runtime in (
+        ("gpu", "torch-eager"),
+        ("board", "tflite"),
+        ("x86-cpu", "onnxruntime"),
+        ("board", "tflite-gpu"),
+    ):
+        promised = promise(Configuration("new", kind, runtime, "", "fp16"), {})
+        assert promised.gmacs > 0
+        assert (promised.units() > 0).all()
