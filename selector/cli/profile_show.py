@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from selector.evidence.record import Conditions, Record
     from selector.evidence.store import Store as EvidenceStore
+    from selector.hardware.machine import Machine
     from selector.profiling.roofline import Roofline
 
 LOCAL = "local"
@@ -135,7 +136,7 @@ def _page(hardware: str, groups: list[dict[str, Any]], folder: "Path | None") ->
         notes.append(described(group))
     latest = [r for r in groups[0]["records"] if r.figure.metric.name == "latency_ms_p50"]
     if hardware == LOCAL:
-        charts = _own_rooflines(detect().slug(), latest)
+        charts = _own_rooflines(detect(), latest)
     else:
         found = _stated_roofline(hardware, latest, folder)
         charts = [found] if found else []
@@ -146,15 +147,29 @@ def _page(hardware: str, groups: list[dict[str, Any]], folder: "Path | None") ->
     return render_profile(device, [r for group in groups for r in group["records"]], charts, notes)
 
 
-def _own_rooflines(device: str, records: "Sequence[Record]") -> "list[Roofline]":
-    """One for each thread count: the ceilings are measured with as many."""
+def _own_rooflines(machine: "Machine", records: "Sequence[Record]") -> "list[Roofline]":
+    """One of the processor for each thread count, whose ceilings are measured with as many, and one of the GPU."""
     from selector.profiling.peaks import Peaks
     from selector.profiling.roofline import roofline
     from selector.profiling.workers import ask_worker
 
-    counts = sorted({r.conditions.threads for r in records if r.conditions.threads}, reverse=True)
-    peaks = [Peaks(**ask_worker({"kind": "peaks", "threads": count})) for count in counts]
-    return [roofline(device, records, each) for each in peaks]
+    own = [r for r in records if _device(r) == "cpu"]
+    counts = sorted({r.conditions.threads for r in own if r.conditions.threads}, reverse=True)
+    asked = [{"kind": "peaks", "device": "cpu", "threads": count} for count in counts]
+    charts = [roofline(machine.slug(), own, Peaks(**ask_worker(task))) for task in asked]
+    on_gpu = [r for r in records if _device(r) == "gpu"]
+    if on_gpu:
+        task = {"kind": "peaks", "device": "gpu", "threads": machine.threads}
+        charts.append(roofline(machine.gpus[0].name if machine.gpus else "the GPU", on_gpu, Peaks(**ask_worker(task))))
+    return charts
+
+
+def _device(record: "Record") -> str:
+    """What computed a figure; a runtime that is not known here counts as one of the processor."""
+    from selector.profiling.runtimes import RUNTIMES, runtime
+
+    name = record.conditions.runtime
+    return runtime(name).device if name in RUNTIMES else "cpu"
 
 
 def _stated_roofline(hardware: str, records: "Sequence[Record]", folder: "Path | None") -> "Roofline | None":

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,11 @@ class Entry:
         samples = window(self.step, self.tracker)
         self.joules.append(meter.spent(before, meter.read()))
         self.tracker.add(samples)
+
+    def release(self) -> None:
+        """Let go of the model: what runs it holds it, too."""
+        self.step = _released
+        self.close()
 
     def measurement(self) -> Measurement:
         """The figure with its energy; None where a steady window's could not be read."""
@@ -182,6 +187,7 @@ def throughput(channel: Channel, task: dict[str, Any]) -> None:
                     while not tracker.finished:
                         tracker.add(window(step, tracker))
                         channel.tell("window", id=item["id"], progress=tracker.progress())
+                    del step  # it holds the model and its batch
                     figure = tracker.measurement()
                     known[size] = figure.p50 / size
                     result = to_json(Rate(size, figure))
@@ -194,10 +200,11 @@ def throughput(channel: Channel, task: dict[str, Any]) -> None:
 
 
 def peaks(channel: Channel, task: dict[str, Any]) -> None:
-    """Measure the machine's ceilings."""
-    from selector.profiling.peaks import measure_peaks
+    """Measure the ceilings of the processor or of the GPU."""
+    from selector.profiling.peaks import measure_gpu_peaks, measure_peaks
 
-    channel.tell("peaks", result=asdict(measure_peaks(task["threads"])))
+    found = measure_gpu_peaks() if task["device"] == "gpu" else measure_peaks(task["threads"])
+    channel.tell("peaks", result=asdict(found))
 
 
 def by_block(channel: Channel, task: dict[str, Any]) -> None:
@@ -228,8 +235,9 @@ def measure_cold(
     start = perf_counter_ns()
     with runtime(file, precision=job.precision, threads=job.threads) as loaded:
         after_load = perf_counter_ns()
-        step = loaded.bind(noise(job, job.batch_size))
+        batch = noise(job, job.batch_size)
         before = perf_counter_ns()
+        step = loaded.bind(batch)  # a GPU's copy of the image and the recording of its graph belong to the first
         step()
         after = perf_counter_ns()
         step()  # some runtimes settle their buffers at the second call
@@ -266,15 +274,19 @@ def take_turns(channel: Channel, entries: list[Entry], meter: Meter) -> None:
                 outcome, detail = forks.classify_error(error)
                 channel.tell("failed", id=entry.id, outcome=outcome, detail=detail)
                 active.remove(entry)
-                entry.close()
+                entry.release()
                 continue
             if entry.tracker.finished:
                 timed_s = entry.tracker.timed_s
                 channel.tell("measured", id=entry.id, result=to_json(entry.measurement()), timed_s=timed_s)
                 active.remove(entry)
-                entry.close()
+                entry.release()
             else:
                 channel.tell("window", id=entry.id, progress=entry.tracker.progress())
+
+
+def _released() -> NoReturn:
+    raise RuntimeError("this model was let go of")
 
 
 def window(step: Callable[[], object], tracker: Tracker) -> list[float]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from decision_samples import record
 
@@ -68,3 +70,19 @@ def test_the_recipe_follows_the_practices() -> None:
 
 def test_epochs_fall_where_images_are_many() -> None:
     assert (epochs(100), epochs(10_000), epochs(50_000), epochs(10_000_000)) == (50, 50, 10, 5)
+
+
+def test_a_gpu_counts_in_mixed_precision_and_a_cpu_in_fp32() -> None:
+    on_cpu, on_gpu = step(800.0), step(20.0)
+    mixed = replace(on_cpu, conditions=replace(on_cpu.conditions, runtime="torch-eager", precision="amp"))
+    fast = replace(on_gpu, conditions=replace(on_gpu.conditions, runtime="torch-cuda", precision="amp"))
+    exact = replace(on_gpu, conditions=replace(on_gpu.conditions, runtime="torch-cuda", precision="fp32"))
+
+    def seconds(*records: Record) -> float:
+        found = TrainingTime(records, training_macs).seconds("resnet18", NONE, 224, 5000)
+        assert found is not None
+        return found.value
+
+    assert seconds(on_cpu, mixed) == seconds(on_cpu)
+    assert seconds(on_cpu, fast, exact) == seconds(fast) == seconds(on_cpu) / 40
+    assert not TrainingTime([mixed], training_macs).measured

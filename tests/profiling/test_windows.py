@@ -1,10 +1,16 @@
 """What is timed is exactly the call: held with a clock that only the calls move."""
 
+import gc
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 
 from selector.profiling import worker
+from selector.profiling.energy import Meter
 from selector.profiling.protocol import Settings, Tracker
-from selector.profiling.worker import take_window, window
+from selector.profiling.worker import Channel, Entry, take_turns, take_window, window
 
 
 class Clock:
@@ -62,3 +68,48 @@ def test_windows_of_a_known_time_make_a_figure_without_an_error(clock: Clock) ->
     figure = tracker.measurement()
     assert figure.stable
     assert (figure.p50, figure.low, figure.high, figure.p90) == (1.0, 1.0, 1.0, 1.0)
+
+
+class Silent(Channel):
+    """Tells nobody."""
+
+    def __init__(self) -> None:
+        pass
+
+    def announce(self, event: str, **data: object) -> None:
+        pass
+
+    tell = announce
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """A worker stops collecting garbage for good; this process must go on."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_a_model_that_is_done_is_let_go_of_while_others_go_on(clock: Clock, collecting: None) -> None:
+    model = np.zeros(8)
+    gone = weakref.ref(model)
+    seen: list[bool] = []
+    busy = clock.busy(10_000_000)
+
+    def one(model: object = model) -> None:
+        busy()
+
+    def other() -> None:
+        busy()
+        seen.append(gone() is None)
+
+    quick = Settings(min_windows=3, tail_budget_s=0.0)
+    entries = [
+        Entry(i, step, lambda: None, Tracker(settings))
+        for i, step, settings in ((0, one, quick), (1, other, Settings()))
+    ]
+    del model, one
+    take_turns(Silent(), entries, Meter(()))
+    assert len(entries) == 2
+    assert not seen[0]
+    assert seen[-1]

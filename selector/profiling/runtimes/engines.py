@@ -102,7 +102,7 @@ def _build(library: ModuleType, graph: Path, target: Target, tf32: bool, draft: 
         raise MeasurementFailed(f"{library.__name__} built no engine of {graph.parent.name}: {logger.complaints()}")
     (draft / "model.engine").write_bytes(serialised)
     if cache is not None:
-        _replace(timings, bytes(cache.serialize()))
+        write_whole(timings, bytes(cache.serialize()))
     about = {**key, "build_s": perf_counter() - start, "log": logger.lines}
     (draft / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
@@ -167,7 +167,7 @@ def _put_in_place(draft: Path, folder: Path) -> None:
             raise
 
 
-def _replace(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".writing-")
     with os.fdopen(handle, "wb") as stream:

@@ -97,6 +97,11 @@ class OnnxRuntimeCuda(OnnxRuntime):
         return on_gpu(cls.precisions, machine)
 
     @classmethod
+    def version(cls) -> str:
+        """The version of onnxruntime-gpu: the other distribution does not bring this runtime."""
+        return metadata.version(cls.distribution)
+
+    @classmethod
     def variant(cls, precision: str) -> str:
         """The fp32 graph serves tf32 too."""
         return "fp32" if precision == "tf32" else precision

@@ -19,7 +19,7 @@ from selector.profiling.runtimes.base import (
     installed,
     on_gpu,
 )
-from selector.profiling.runtimes.engines import MAX_BATCH, Target, build_engine, recorder
+from selector.profiling.runtimes.engines import MAX_BATCH, Target, build_engine, recorder, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,7 @@ class TensorRT(Runtime):
 
         library = self.library()
         built = self.build(self.model, self.precision)
-        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()  # makes a context, which the library looks for and does not make everywhere
         self._runtime = library.Runtime(recorder(library))
         self._engine = self._runtime.deserialize_cuda_engine(built.path.read_bytes())
         if self._engine is None:
@@ -159,7 +159,11 @@ class TensorRT(Runtime):
 
 
 class TensorRTRTX(TensorRT):
-    """NVIDIA TensorRT for RTX. Engines are built without a GPU; kernels are compiled when one first runs, and kept."""
+    """NVIDIA TensorRT for RTX. Engines are built without a GPU; kernels are compiled when one first runs, and kept.
+
+    They are compiled for the very batch at its first inference. Left alone, the library would begin with kernels that
+    take any batch, and put the others in their place from a thread of its own while inferences are timed.
+    """
 
     name: ClassVar[str] = "tensorrt-rtx"
     distribution: ClassVar[str] = "tensorrt-rtx-cu13"
@@ -170,21 +174,32 @@ class TensorRTRTX(TensorRT):
         """Whether the library can build for GPUs of this compute capability."""
         return capability in RTX_SERVES
 
+    @classmethod
+    def settings(cls, precision: str) -> str:
+        """What is pinned."""
+        return f"{super().settings(precision)}, kernels compiled for the batch at its first inference"
+
     def _make_context(self, engine: Path) -> Any:
         """A context whose compiled kernels come from the runtime cache beside the engine, where they are there."""
         config = self._engine.create_runtime_config()
+        config.dynamic_shapes_kernel_specialization_strategy = (
+            self.library().DynamicShapesKernelSpecializationStrategy.EAGER
+        )
         self._kernels = config.create_runtime_cache()
         self._kernels_file = engine.with_name("kernels.cache")
-        if self._kernels_file.exists():
-            self._kernels.deserialize(self._kernels_file.read_bytes())  # says no to what does not fit, which is fine
+        self._kernels_known = self._kernels_file.read_bytes() if self._kernels_file.exists() else b""
+        if self._kernels_known:
+            self._kernels.deserialize(self._kernels_known)  # says no to what does not fit, which is fine
         config.set_runtime_cache(self._kernels)
         return self._engine.create_execution_context(config)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._context is not None and error is None and not self._kernels_file.exists():
-            self._kernels_file.write_bytes(self._kernels.serialize())
+        if self._context is not None and error is None:
+            kernels = bytes(self._kernels.serialize())
+            if kernels != self._kernels_known:  # another batch size has others
+                write_whole(self._kernels_file, kernels)
         self._kernels = None
         super().__exit__(kind, error, trace)
 

@@ -72,6 +72,8 @@ class RuntimeConformance:
     def test_frees_its_memory(self, seen: dict[str, Any]) -> None:
         # the loads of a model from the third on must not each leave one behind
         assert seen["rss"][-1] - seen["rss"][2] < 2 * self.large_bytes
+        if runtime(self.name).device == "gpu":
+            assert seen["gpu"][-1] - seen["gpu"][2] < 2 * self.large_bytes
 
     def test_each_lossy_precision_offered_here_answers_much_as_fp32_does(self, seen: dict[str, Any]) -> None:
         offered = set(runtime(self.name).availability(detect()).precisions) - {"fp32"}
@@ -121,7 +123,7 @@ def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
     images = {
         n: np.random.default_rng(n).standard_normal((n, 3, RESOLUTION, RESOLUTION), dtype=np.float32) for n in (1, 3)
     }
-    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": [], "lossy": {}}
+    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": [], "gpu": [], "lossy": {}}
     try:
         kind(file, precision="fp32", threads=1).run(images[1])
     except RuntimeError as error:
@@ -147,6 +149,11 @@ def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
         with kind(large, precision="fp32", threads=1) as loaded:
             loaded.run(np.zeros((1, 3, 64, 64), dtype=np.float32))
         seen["rss"].append(psutil.Process().memory_info().rss)
+        if kind.device == "gpu":
+            import torch
+
+            free, total = torch.cuda.mem_get_info()
+            seen["gpu"].append(total - free)
     return seen
 
 

@@ -97,6 +97,24 @@ def test_the_list_of_architectures_is_the_librarys() -> None:
 
 
 @needs_rtx
+def test_what_is_called_where_there_is_a_gpu_has_the_names_that_the_library_has() -> None:
+    called = (
+        "Runtime.deserialize_cuda_engine ICudaEngine.create_execution_context ICudaEngine.create_runtime_config "
+        "IRuntimeConfig.create_runtime_cache IRuntimeConfig.set_runtime_cache IRuntimeCache.serialize "
+        "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy IRuntimeCache.deserialize "
+        "DynamicShapesKernelSpecializationStrategy.EAGER IExecutionContext.set_input_shape "
+        "IExecutionContext.set_tensor_address IExecutionContext.execute_async_v3 "
+        "IBuilderConfig.create_timing_cache IBuilderConfig.set_timing_cache ITimingCache.serialize"
+    )
+    script = (
+        "import sys, tensorrt_rtx; "
+        "print([n for n in sys.argv[1:] if not hasattr(getattr(tensorrt_rtx, n.split('.')[0]), n.split('.')[1])])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *called.split()], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@needs_rtx
 def test_a_gpu_that_is_not_served_is_told_and_one_that_is_served_is_offered() -> None:
     rtx = runtime("tensorrt-rtx")
     hopper = rtx.availability(replace(detect(), gpus=(Gpu("NVIDIA H100", compute_capability="9.0"),)))
