@@ -130,12 +130,15 @@ def profile(
         def keep(records: Sequence["Record"]) -> None:
             opened.add(records, environments={session.fingerprint: session.environment})
             write(session, before, False)
+            progress.finished(records)
 
         session = Session(machine, keep, progress, material=material)
+        progress.failures = session.failures
         if resume:
             session.resume(jobs, opened.records(hardware="local", fingerprint=session.fingerprint))
             if not quiet:
                 _tell_resumed(console, session)
+                progress.finished(session.kept.records)
         try:
             session.run(jobs)
         except KeyboardInterrupt:

@@ -1,17 +1,37 @@
-"""The progress bar of `selector profile`."""
+"""What `selector profile` shows on stderr while it runs: a table that fills up, and a bar with the time left."""
 
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
-    from selector.profiling.jobs import Job
+    from selector.evidence.record import Record
+    from selector.profiling.jobs import Failure, Job
+
+MOST_ROWS = 16
+REDRAW_S = 0.2  # drawing takes a hundredth of a second, and the next window waits for it
+TIMES = ("latency_ms_p50", "train_step_ms", "ms_per_sample")
+COLUMNS = (
+    ("load_ms", "load"),
+    ("first_inference_ms", "first"),
+    ("memory_rss_peak_bytes", "peak MB"),
+    ("agreement_top1", "= fp32 %"),
+)
+
+Key = tuple[str, str, int | None, int | None]  # backbone, how, pixels, threads
 
 
 class Progress:
-    """A bar on stderr. It draws only when it is told something, so that no thread of it runs during a measurement."""
+    """A table and a bar. They are drawn when there is something new and not by a thread, which would be measured too.
+
+    `failures` is read at each drawing: the session's own list, once there is one.
+    """
 
     def __init__(self, console: "Console", *, shown: bool) -> None:
+        from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
@@ -24,40 +44,116 @@ class Progress:
             TimeRemainingColumn(),
             console=console,
             auto_refresh=False,
-            transient=True,
             disable=not shown,
         )
+        self._console = console
+        self._shown = shown
         self._task = self._bar.add_task("starting", total=None)
         self._done = 0
+        self._drawn_at = 0.0
         self._underway: dict[Job, float] = {}
+        self._rows: dict[Key, dict[str, Record]] = {}  # the newest last
+        self.failures: Sequence[Failure] = ()
+        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> "Progress":
-        self._bar.start()
+        if self._shown:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Take it away."""
+        self._live.stop()
 
     def planned(self, steps: int) -> None:
         """So many steps will be taken in all."""
-        self._bar.update(self._task, total=steps, refresh=True)
+        self._bar.update(self._task, total=steps)
+        self._draw()
 
     def at(self, job: "Job", doing: str, progress: float) -> None:
         """`job` is being worked on."""
         self._underway[job] = progress
-        self._draw(f"{job.backbone}: {doing}")
+        self._bar.update(self._task, description=f"{job.backbone}: {doing}")
+        self._draw()
 
     def done(self, steps: int) -> None:
         """So many more steps are done."""
         self._done += steps
-        self._draw(None)
+        self._draw(now=True)
 
-    def _draw(self, description: str | None) -> None:
-        completed = self._done + sum(self._underway.values())
-        self._bar.update(self._task, completed=completed, refresh=True)
-        if description is not None:
-            self._bar.update(self._task, description=description, refresh=True)
+    def finished(self, records: Sequence["Record"]) -> None:
+        """These figures are there."""
+        for record in records:
+            key = key_of_record(record)
+            figures = self._rows.pop(key, {})
+            figures[record.figure.metric.name] = record
+            self._rows[key] = figures
+        self._draw(now=True)
+
+    def table(self, most_rows: int = MOST_ROWS) -> "Table":
+        """What is finished and what is underway, the newest last; `…` stands for rows that found no room."""
+        from rich import box
+        from rich.table import Table
+
+        from selector.profiling.tables import cell
+
+        made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("backbone", "how"):
+            made.add_column(heading, overflow="fold")
+        for heading in ("px", "threads", "ms", *(heading for _, heading in COLUMNS)):
+            made.add_column(heading, justify="right", no_wrap=True)
+        failed = {key_of_job(failure.job): failure.outcome for failure in self.failures}
+        underway = {key_of_job(job): progress for job, progress in self._underway.items() if progress > 0}
+        rows: dict[Key, dict[str, Record]] = {**{key: {} for key in (*failed, *underway)}, **self._rows}
+        if len(rows) > most_rows:
+            made.add_row("…")
+        for key, figures in list(rows.items())[-most_rows:]:
+            taken = next((figures[metric] for metric in TIMES if metric in figures), None)
+            waiting = f"{underway[key]:.0%}" if key in underway else "–"
+            time_cell = f"[red]{failed[key]}[/]" if key in failed else cell(taken) if taken else waiting
+            backbone, how, pixels, threads = key
+            rest = (cell(figures[metric]) if metric in figures else "" for metric, _ in COLUMNS)
+            made.add_row(backbone, how, str(pixels or ""), str(threads or ""), time_cell, *rest)
+        return made
+
+    def _render(self) -> "RenderableType":
+        from rich.console import Group
+
+        bar = self._bar.get_renderable()
+        if not (self._rows or self.failures):
+            return bar
+        room = self._console.height - 7  # the table's head, the bar, and a line of the shell's
+        return Group(self.table(max(3, min(MOST_ROWS, room))), bar)
+
+    def _draw(self, *, now: bool = False) -> None:
+        if not self._shown or not (now or time.monotonic() - self._drawn_at >= REDRAW_S):
+            return
+        self._bar.update(self._task, completed=self._done + sum(self._underway.values()))
+        self._live.refresh()
+        self._drawn_at = time.monotonic()
+
+
+def key_of_job(job: "Job") -> Key:
+    """The row of a job. Throughput has one a batch size, and one without while it is underway."""
+    from selector.profiling.jobs import ThroughputJob, TrainingJob
+
+    how = f"{job.runtime} {job.precision}"
+    if isinstance(job, TrainingJob):
+        how += f", training, {job.freeze.name} frozen"
+    elif isinstance(job, ThroughputJob):
+        how += ", throughput"
+    return job.backbone, how, job.resolution, job.threads
+
+
+def key_of_record(record: "Record") -> Key:
+    """The row of a figure."""
+    at = record.conditions
+    how = f"{at.runtime} {at.precision}"
+    if at.freeze is not None:
+        how += f", training, {at.freeze.name} frozen"
+    elif record.figure.metric.name == "ms_per_sample":
+        how += f", batch {at.batch_size}, an image"
+    return at.backbone, how, at.resolution, at.threads
