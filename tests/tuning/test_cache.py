@@ -11,12 +11,14 @@ from selector.tuning.cache.build import fill
 from selector.tuning.cache.store import CacheStore
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.data.images import read_rgb
+from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures
 from selector.tuning.jobs.common import Task, preprocess_of, save_dataset
-from selector.tuning.jobs.trial import prepare
+from selector.tuning.jobs.trial import prepare, train_backing_off
 from selector.tuning.model import WeightsFrom, build, split_model, weights_digest
 from selector.tuning.preprocess import Augmentation
 from selector.tuning.recipe import Recipe
+from selector.tuning.trainer import Examples, predict
 
 from .conftest import BACKBONE, write_elpv
 
@@ -138,3 +140,26 @@ def test_preprocessing_is_that_of_timm(task: Task) -> None:
     config = resolve_model_data_config(timm.create_model(BACKBONE))
     image = read_rgb(Path(task.trainable[0].path))
     assert np.allclose(create_transform(**config)(image).numpy(), preprocess_of(BACKBONE, 224)(image), atol=1e-6)
+
+
+def test_where_memory_runs_out_the_model_that_was_trained_is_the_one_that_is_handed_on(task: Task) -> None:
+    recipe = Recipe(BACKBONE, freeze="head", resolution=PIXELS, augmentation="none", lr=1e-2, epochs=2, batch_size=32)
+    filled(task, recipe)
+    split, source = prepare(task, recipe)
+
+    class Short:
+        """Features that fit the memory in batches of 20 alone."""
+
+        views = source.views
+
+        def batch(self, positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+            if len(positions) > 20:
+                raise MemoryError
+            return source.batch(positions, views)
+
+    heard: list[dict[str, object]] = []
+    examples = Examples(task.labels, task.rows(Split.TRAIN), task.rows(Split.VALIDATION), 4)
+    run = train_backing_off(task, split, Short(), examples, recipe, None, heard.append)
+    assert [e["batch_size"] for e in heard if e["event"] == "batch-halved"] == [16]
+    assert run.recipe.batch_size == 16
+    assert np.allclose(predict(run.split.tail, run.source, examples.validation), run.trained.probabilities, atol=1e-6)

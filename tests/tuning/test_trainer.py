@@ -115,6 +115,6 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(examples: Examples, monk
     monkeypatch.setattr(trial, "prepare", lambda task, recipe: (split(), source))
     events: list[dict[str, object]] = []
     empty = replace(examples, validation=np.empty(0, dtype=np.int64))
-    _, used = trial.train_backing_off(None, split(), source, empty, RECIPE, None, events.append)
+    used = trial.train_backing_off(None, split(), source, empty, RECIPE, None, events.append).recipe
     assert used.batch_size == 4
     assert [e["batch_size"] for e in events if e["event"] == "batch-halved"] == [8, 4]

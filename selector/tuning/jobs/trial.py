@@ -1,7 +1,7 @@
 """One trial: a recipe trained on the training split and scored on the validation split. Needs torch."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
     torch.set_num_threads(task.threads)
     examples = Examples(task.labels, task.rows(Split.TRAIN), task.rows(Split.VALIDATION), len(task.dataset.classes))
     split, source = prepare(task, recipe)
-    trained, recipe = train_backing_off(task, split, source, examples, recipe, until, emit)
+    run = train_backing_off(task, split, source, examples, recipe, until, emit)
+    trained, recipe, split, source = run.trained, run.recipe, run.split, run.source
     assert trained.probabilities is not None
     labels = task.labels[examples.validation]
     plain = macro_f1(trained.probabilities.argmax(axis=1), labels, examples.classes)
@@ -90,6 +91,16 @@ def prepare(task: Task, recipe: Recipe) -> tuple[SplitModel, FeatureSource]:
     return split, live
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A training run as it ended: with the batch that fitted, and the model that was trained with it."""
+
+    trained: Trained
+    recipe: Recipe
+    split: SplitModel
+    source: FeatureSource
+
+
 def train_backing_off(
     task: Task,
     split: SplitModel,
@@ -98,8 +109,8 @@ def train_backing_off(
     recipe: Recipe,
     until: float | None,
     emit: Emit,
-) -> tuple[Trained, Recipe]:
-    """Train; where memory runs out, start again with half the batch. Returns the recipe that was used in the end."""
+) -> Run:
+    """Train; where memory runs out, start again with half the batch on a model built anew."""
 
     def on_epoch(epoch: Epoch) -> None:
         emit({"event": "epoch", **asdict(epoch)})
@@ -109,7 +120,7 @@ def train_backing_off(
             passes = symmetric_views(recipe, source) if len(examples.validation) else 0
             passes = passes if passes > 1 else 0  # run_trial looks at all views once more
             trained = train(split, source, examples, recipe, until=until, passes_after=passes, on_epoch=on_epoch)
-            return trained, recipe
+            return Run(trained, recipe, split, source)
         except (RuntimeError, MemoryError) as error:  # torch has no exception of its own for a CPU's memory
             if classify_error(error)[0] != "out-of-memory" or recipe.batch_size // 2 < SMALLEST_BATCH:
                 raise

@@ -125,7 +125,7 @@ def _final_weights(
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()
         split, source = prepare(task, replace(recipe, seed=seed))
-        train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit)
+        split = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit).split
         expected = max(expected, time.monotonic() - began)
         total = _add(total, split.model.state_dict())
         seeds.append(seed)
