@@ -158,7 +158,7 @@ def spent_s() -> float:
 
     import psutil
 
-    return max(0.0, time.time() - psutil.Process().create_time())
+    return max(0.0, time.time() - float(psutil.Process().create_time()))
 
 
 def with_progress(work: "Callable[[Callable[[Progress], None]], T]", quiet: bool) -> T:
@@ -219,7 +219,8 @@ def _show(result: "TuneResult") -> None:
     else:
         console.print(f"int8: left out, {int8['left_out']}")
     console.print(f"{len(result.trials)} trials, {budget.used_s:.0f} of {budget.asked_s:.0f} s", markup=False)
-    console.print(f"study {result.study}, model in {winner.folder}", markup=False, soft_wrap=True)
+    console.print(f"study {result.study} in {result.folder}", markup=False, soft_wrap=True)
+    console.print(f"model in {winner.folder}", markup=False, soft_wrap=True)
 
 
 def _document(result: "TuneResult") -> str:

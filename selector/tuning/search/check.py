@@ -31,7 +31,7 @@ def _numbers(request: TuneRequest) -> list[str]:
     faults: list[str] = []
     cores = len(os.sched_getaffinity(0))
     if request.budget_s < SHORTEST_BUDGET_S:
-        faults.append(f"a budget of {request.budget_s:g} s is too short; {SHORTEST_BUDGET_S:.0f} s is the least")
+        faults.append(f"--budget leaves {request.budget_s:g} s for a search; {SHORTEST_BUDGET_S:.0f} s is the least")
     if request.workers < 1:
         faults.append(f"--workers {request.workers}: at least one")
     if request.workers > cores:

@@ -133,7 +133,7 @@ def _is_lost(trial: FrozenTrial) -> bool:
         return time.time() - float(seen) > UNOWNED_S
     if host == socket.gethostname():
         try:
-            return abs(psutil.Process(int(pid)).create_time() - float(created)) > 1.0
+            return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) > 1.0)
         except psutil.Error:
             return True
     return time.time() - float(seen) > STALE_S

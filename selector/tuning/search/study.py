@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,7 @@ def _info(trial: FrozenTrial, folder: Path, space: SearchSpace, seed: int) -> Tr
         result = json.loads(file.read_text(encoding="utf-8"))
     attrs = trial.user_attrs
     recipe: Recipe = space.recipe(trial.params, seed)
+    recipe = replace(recipe, batch_size=attrs.get("batch_size", recipe.batch_size))  # halved where memory ran out
     outcome = (
         attrs.get("outcome")
         or {
