@@ -1,7 +1,7 @@
 """The probe: an archive that measures on a small device where nothing but onnxruntime and numpy is installed.
 
-It holds the models as ONNX, a plan, and one Python file that runs them by the product's protocol and writes one JSON
-of figures for `selector evidence import`.
+It holds the models as ONNX, and as TensorFlow Lite where asked for, a plan, and one Python file that runs them by the
+product's protocol and writes one JSON of figures for `selector evidence import`.
 """
 
 import json
@@ -10,15 +10,19 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selector.errors import InvalidInput, OutputFailed
 from selector.profiling.protocol import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from selector.profiling.runtimes.export import Kind
 
 SCRIPT = Path(__file__).with_name("probe_device.py")
 INSTRUCTIONS = """\
 On the device, with Python 3.8 or newer:
 
-    pip install onnxruntime numpy
+    pip install {packages}
     unzip {archive} -d probe && cd probe
     python3 probe.py -o figures.json
 
@@ -28,6 +32,10 @@ Keep the device idle and cooled as in use. About {minutes} minutes at most. Then
     selector estimate --all --hardware {hardware}
 """
 SECONDS_A_MODEL = 30  # the deadline of timed work, and loading
+PACKAGES = {"onnxruntime": "onnxruntime", "tflite": "ai-edge-litert"}
+OLD_PYTHON = """
+Where pip finds no ai-edge-litert for the device's Python, tflite-runtime serves as well.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,13 @@ class ProbeModel:
     backbone: str
     resolution: int
     precision: str = "fp32"
+    runtime: str = "onnxruntime"  # or "tflite"
 
     @property
     def file(self) -> str:
         """Its place in the archive."""
-        return f"models/{self.backbone}-{self.resolution}-{self.precision}.onnx"
+        kind = "tflite" if self.runtime == "tflite" else "onnx"
+        return f"models/{self.backbone}-{self.resolution}-{self.precision}.{kind}"
 
 
 def build(
@@ -55,7 +65,7 @@ def build(
 ) -> Path:
     """Write the archive to `output`, whole or not at all.
 
-    `hardware` is the profile that figures will be about, `graph` gives a model's ONNX file, `done` is told of each
+    `hardware` is the profile that figures will be about, `graph` gives a model's file, `done` is told of each
     that is packed; `threads` None: all cores of the device. Raises InvalidInput without models, OutputFailed where it
     cannot be written.
     """
@@ -69,7 +79,10 @@ def build(
         "models": [{**asdict(m), "file": m.file} for m in models],
     }
     minutes = max(1, round(len(models) * SECONDS_A_MODEL / 60))
-    readme = INSTRUCTIONS.format(archive=output.name, minutes=minutes, hardware=hardware)
+    runtimes = dict.fromkeys(m.runtime for m in models)
+    packages = " ".join([*(PACKAGES[r] for r in runtimes), "numpy"])
+    readme = INSTRUCTIONS.format(archive=output.name, minutes=minutes, hardware=hardware, packages=packages)
+    readme += OLD_PYTHON if "tflite" in runtimes else ""
     try:
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.resolve().parent) as folder:
             draft = Path(folder) / "probe.zip"
@@ -88,7 +101,11 @@ def build(
 
 
 def exported(model: ProbeModel) -> Path:
-    """The model's ONNX file with random weights, made where it is not kept yet. Imports torch."""
+    """The model's file with random weights, made where it is not kept yet. Imports torch.
+
+    Raises RuntimeUnavailable for a TensorFlow Lite model where its converter is not installed.
+    """
     from selector.profiling.runtimes.export import make, recipe
 
-    return make(recipe("onnx", model.backbone, resolution=model.resolution, precision=model.precision))
+    kind: Kind = "tflite" if model.runtime == "tflite" else "onnx"
+    return make(recipe(kind, model.backbone, resolution=model.resolution, precision=model.precision))

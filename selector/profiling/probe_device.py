@@ -3,7 +3,8 @@
 
     python3 probe.py [-o figures.json] [--threads N] [--deadline SECONDS]
 
-Needs Python 3.8 or newer, onnxruntime and numpy. Take the JSON back and give it to `selector evidence import`.
+Needs Python 3.8 or newer, onnxruntime and numpy; TensorFlow Lite models also ai-edge-litert or tflite-runtime,
+whichever the device's Python can have. Take the JSON back and give it to `selector evidence import`.
 The protocol is the product's own (selector/profiling/protocol.py), written again for old Pythons; a test holds the two
 together. Every finished figure is in the file before the next model is loaded.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -21,7 +23,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Sequence  # noqa: UP035 - as Python 3.8 has it
+from typing import Any, Callable, Iterable, Sequence  # noqa: UP035 - as Python 3.8 has it
 
 import numpy as np
 
@@ -141,10 +143,8 @@ class Run:
         return self.doubt() is None and bool(enough or np.median(samples) / 1e3 * P90_SAMPLES > TAIL_BUDGET_S)
 
 
-def environment(threads: int) -> dict[str, Any]:
+def environment(threads: int, runtimes: Iterable[str]) -> dict[str, Any]:
     """What the figures were measured with."""
-    import onnxruntime
-
     model = ""
     for place in ("/proc/device-tree/model", "/sys/firmware/devicetree/base/model"):
         if os.path.exists(place):
@@ -162,7 +162,7 @@ def environment(threads: int) -> dict[str, Any]:
         "libraries": {
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
+            **{name: version_of(name) for name in sorted(set(runtimes))},
         },
         "threads": threads,
         "measured_by": "probe",
@@ -180,26 +180,73 @@ def cpu_model() -> str | None:
     return platform.processor() or None
 
 
-def measure(path: Path, resolution: int, threads: int, deadline_s: float) -> tuple[Run, float, float]:
-    """(run, load milliseconds, first inference milliseconds) of one model, batch 1."""
+Inference = Callable[[np.ndarray], Any]  # [1, 3, h, w] float32 in, logits out
+
+
+def open_onnx(path: Path, threads: int) -> Inference:
+    """One inference of an ONNX model on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    start = time.perf_counter()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    loaded = time.perf_counter()
     name = session.get_inputs()[0].name
+    return lambda image: session.run(None, {name: image})
+
+
+def open_tflite(path: Path, threads: int) -> Inference:
+    """One inference of a TensorFlow Lite model on the CPU, through its XNNPACK kernels."""
+    interpreter = interpreter_class()(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    inside, outside = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(image: np.ndarray) -> Any:
+        interpreter.set_tensor(inside, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(outside)
+
+    return run
+
+
+def interpreter_class() -> Any:
+    """The interpreter of whichever package is installed. Raises ImportError where none is."""
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
+        try:
+            return importlib.import_module(module).Interpreter
+        except ImportError:
+            continue
+    raise ImportError("neither ai-edge-litert nor tflite-runtime is installed")
+
+
+def version_of(runtime: str) -> str | None:
+    """The runtime's version; None where it is not installed. LiteRT counts its own, so its name stands before it."""
+    for module, name in MODULES[runtime]:
+        try:
+            return name + str(getattr(importlib.import_module(module), "__version__", "unknown"))
+        except ImportError:
+            continue
+    return None
+
+
+MODULES = {"onnxruntime": [("onnxruntime", "")], "tflite": [("ai_edge_litert", "LiteRT "), ("tflite_runtime", "")]}
+OPEN = {"onnxruntime": open_onnx, "tflite": open_tflite}
+
+
+def measure(runtime: str, path: Path, resolution: int, threads: int, deadline_s: float) -> tuple[Run, float, float]:
+    """(run, load milliseconds, first inference milliseconds) of one model, batch 1."""
+    start = time.perf_counter()
+    infer = OPEN[runtime](path, threads)
+    loaded = time.perf_counter()
     image = np.random.RandomState(0).rand(1, 3, resolution, resolution).astype(np.float32)
-    session.run(None, {name: image})
+    infer(image)
     first = time.perf_counter()
     run = Run(deadline_s)
     while not run.finished():
         samples = []
         for _ in range(run.next_window()):
             before = time.perf_counter()
-            session.run(None, {name: image})
+            infer(image)
             samples.append((time.perf_counter() - before) * 1e3)
         run.add(samples)
     return run, (loaded - start) * 1e3, (first - loaded) * 1e3
@@ -207,13 +254,11 @@ def measure(path: Path, resolution: int, threads: int, deadline_s: float) -> tup
 
 def conditions(plan: dict[str, Any], entry: dict[str, Any], threads: int, fingerprint: str) -> dict[str, Any]:
     """What the figures of one model hold under, but for when they were taken."""
-    import onnxruntime
-
     return {
         "backbone": entry["backbone"],
         "hardware": plan["hardware"],
-        "runtime": "onnxruntime",
-        "runtime_version": onnxruntime.__version__,
+        "runtime": entry["runtime"],
+        "runtime_version": version_of(entry["runtime"]),
         "precision": entry["precision"],
         "resolution": entry["resolution"],
         "batch_size": 1,
@@ -267,16 +312,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = Path(__file__).resolve().parent
     plan = json.loads((here / "plan.json").read_text(encoding="utf-8"))
     threads = asked.threads or plan.get("threads") or os.cpu_count() or 1
-    surroundings = environment(threads)
+    surroundings = environment(threads, [entry["runtime"] for entry in plan["models"]])
     canonical = json.dumps(surroundings, sort_keys=True, separators=(",", ":"))
     fingerprint = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     document: dict[str, Any] = {"schema_version": 1, "records": [], "environments": {fingerprint: surroundings}}
     write(asked.output, document)
     failed = 0
     for number, entry in enumerate(plan["models"], start=1):
-        say(f"{number}/{len(plan['models'])} {entry['backbone']}")
+        say(f"{number}/{len(plan['models'])} {entry['backbone']} {entry['runtime']}")
         try:
-            run, load_ms, first_ms = measure(here / entry["file"], entry["resolution"], threads, asked.deadline)
+            run, load_ms, first_ms = measure(
+                entry["runtime"], here / entry["file"], entry["resolution"], threads, asked.deadline
+            )
         except Exception as error:  # noqa: BLE001 - one model that does not fit must not lose the others' figures
             failed += 1
             say(f"  failed: {error}")

@@ -1,19 +1,19 @@
 """The probe: its archive, its protocol, and a run where nothing but onnxruntime and numpy is installed."""
 
-import ast
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from selector.errors import InvalidInput, OutputFailed
+from selector.errors import InvalidInput, OutputFailed, RuntimeUnavailable
 from selector.evidence.exchange import load
 from selector.profiling import probe_device, protocol
 from selector.profiling.probe import SCRIPT, ProbeModel, build, exported
@@ -85,7 +85,55 @@ def test_a_failing_model_loses_no_other_figure(archive: Path, tmp_path: Path) ->
 
 
 def test_its_file_is_for_old_pythons_too() -> None:
-    ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
+    """Its syntax, and every module, function and argument that it takes from the standard library."""
+    vermin = [sys.executable, "-c", "import vermin; vermin.main()", "--target=3.8-", "--violations", "--no-tips"]
+    checked = subprocess.run([*vermin, str(SCRIPT)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_tflite_models_stand_beside_the_others(tmp_path: Path) -> None:
+    both = [SMALL, replace(SMALL, runtime="tflite")]
+    empty = tmp_path / "empty"
+    empty.touch()
+    made = build("raspberry-pi-4", both, tmp_path / "probe.zip", graph=lambda model: empty)
+    with zipfile.ZipFile(made) as opened:
+        assert {m.file for m in both} <= set(opened.namelist())
+        assert "pip install onnxruntime ai-edge-litert numpy" in opened.read("README.txt").decode()
+        plan = json.loads(opened.read("plan.json"))
+    assert [m["runtime"] for m in plan["models"]] == ["onnxruntime", "tflite"]
+
+
+def test_tflite_models_need_their_converter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "litert_torch", None)
+    with pytest.raises(RuntimeUnavailable, match=r"backbone-selector\[tflite\]"):
+        exported(replace(SMALL, runtime="tflite"))
+
+
+def test_tflite_models_are_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="the extra tflite is not installed")
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    lite = replace(SMALL, runtime="tflite")
+    made = build("raspberry-pi-4", [lite], tmp_path / "probe.zip", threads=1, graph=exported)
+    with zipfile.ZipFile(made) as opened:
+        opened.extractall(tmp_path / "probe")
+    assert _main(tmp_path / "probe")(["-o", str(tmp_path / "figures.json"), "--deadline", "1"]) == 0
+    figures = load([tmp_path / "figures.json"])
+    p50 = next(r for r in figures.records if r.figure.metric.name == "latency_ms_p50")
+    assert p50.conditions.runtime == "tflite"
+    assert (p50.conditions.runtime_version or "").startswith("LiteRT ")
+    assert figures.environments[p50.fingerprint or ""]["libraries"]["tflite"] == p50.conditions.runtime_version
+
+
+def test_a_runtime_that_is_missing_there_fails_its_models_alone(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "probe")
+    plan = json.loads((tmp_path / "probe" / "plan.json").read_text())
+    plan["models"].insert(0, {**plan["models"][0], "runtime": "tflite"})
+    (tmp_path / "probe" / "plan.json").write_text(json.dumps(plan))
+    code = _main(tmp_path / "probe")(["-o", str(tmp_path / "figures.json"), "--deadline", "1"])
+    assert code == 1
+    assert {r.conditions.runtime for r in load([tmp_path / "figures.json"]).records} == {"onnxruntime"}
 
 
 @pytest.mark.parametrize("seed", range(6))

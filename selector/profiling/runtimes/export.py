@@ -1,4 +1,4 @@
-"""The files that runtimes load: state dicts and ONNX graphs of backbones in several precisions, made once and kept.
+"""The files that runtimes load: state dicts and graphs of backbones in several precisions, made once and kept.
 
 A file is made once per recipe (backbone, head, weights, precision; for a graph also resolution and calibration images;
 and the versions of the libraries that make it) and lies under `SELECTOR_HOME/cache/models/`, in a folder named after
@@ -36,9 +36,14 @@ if TYPE_CHECKING:
 FORMAT = 3  # raised when the making of files changes, so that older ones are not taken for new ones
 TOLERANCE = 1e-3  # of the largest logit: fp32 kernels add in another order, nothing more
 HALF_TOLERANCE = 5e-2  # of the largest logit: fp16 carries 11 bits, and rounding adds up over a hundred layers
-FILE_NAMES = {"weights": "weights.safetensors", "onnx": "model.onnx", "reference": "logits.npy"}
+FILE_NAMES = {
+    "weights": "weights.safetensors",
+    "onnx": "model.onnx",
+    "tflite": "model.tflite",
+    "reference": "logits.npy",
+}
 
-Kind = Literal["weights", "onnx", "reference"]
+Kind = Literal["weights", "onnx", "tflite", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class Recipe:
         """Where its file is kept."""
         content = {k: v for k, v in asdict(self).items() if k not in ("weights_folder", "images_folder")}
         quantised = self.kind == "onnx" and self.precision.startswith("int8")
-        makers = ("torch", "timm", "onnxruntime") if quantised else ("torch", "timm")
+        makers = ("torch", "timm", *(("onnxruntime",) if quantised else ()))
+        makers += ("litert-torch",) if self.kind == "tflite" else ()
         versions = {name: _version(name) for name in makers}
         text = json.dumps({"format": FORMAT, **content, **versions}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -122,7 +128,9 @@ def make(wanted: Recipe) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
     try:
         file = draft / FILE_NAMES[wanted.kind]
-        save = {"weights": _save_weights, "onnx": _save_graph, "reference": _save_reference}[wanted.kind]
+        save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite, "reference": _save_reference}[
+            wanted.kind
+        ]
         notes = save(wanted, file)
         digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
@@ -209,6 +217,20 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
     batch = images.load(wanted.backbone, wanted.resolution)
     quantise.quantise_static(plain, file, batch, symmetric=wanted.precision.endswith("-symmetric"))
     return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
+
+
+def _save_tflite(wanted: Recipe, file: Path) -> dict[str, Any]:
+    """An fp32 graph for batches of 1: the interpreter plans its memory for one shape."""
+    from selector.profiling.runtimes import tflite_export
+
+    model = _model(wanted)
+    worst = tflite_export.save(model, wanted.resolution, file)
+    if not worst <= TOLERANCE:
+        raise MeasurementFailed(
+            f"{wanted.backbone}'s TensorFlow Lite graph differs from eager by {worst:.1e} of the largest logit "
+            f"(allowed: {TOLERANCE:.0e}); it was not kept"
+        )
+    return {"max_difference_to_eager": worst}
 
 
 def _export(model: "torch.nn.Module", wanted: Recipe, file: Path) -> None:
