@@ -260,10 +260,10 @@ def _charts(study: "TuneResult", language: str) -> tuple[tuple[str, str, Chart],
 
 def _about_data(study: "TuneResult", language: str) -> tuple[str, ...]:
     """What was looked at before any training: the images, and each backbone as it came."""
+    from selector.tuning.data.told import times
+
     smallest, largest = (f"{w}×{h}" for w, h in (study.summary.smallest, study.summary.largest))
-    says = [
-        text("study_data", language, smallest=smallest, largest=largest, imbalance=f"{study.summary.imbalance:.2g}")
-    ]
+    says = [text("study_data", language, smallest=smallest, largest=largest, imbalance=times(study.summary.imbalance))]
     for s in study.screened:
         if s.probe is None:
             says.append(text("study_unscreened", language, backbone=s.backbone, why=s.problem))

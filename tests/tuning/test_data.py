@@ -11,6 +11,7 @@ from selector.errors import InvalidInput
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.data.images import UnreadableImage, inspect, read_rgb
 from selector.tuning.data.split import Split, join_units, stratified
+from selector.tuning.data.told import sentences
 
 
 def picture(seed: int, size: tuple[int, int] = (20, 16)) -> Image.Image:
@@ -98,6 +99,9 @@ class TestDataset:
         )
         assert any("'空' has no usable image" in note for note in data.notes)
         assert any("'single' has 1 image" in note for note in data.notes)
+        assert sentences(data)[0].startswith("21 images in 3 classes (single 1, 狗 10, 猫 10)")
+        assert sentences(data)[0].endswith("the largest class has 10 × the images of the smallest")
+        assert any("坏0.png: not an image that can be read" in sentence for sentence in sentences(data))
         assert [s.split for s in data.samples if data.classes[s.label] == "single"] == [Split.TRAIN]
 
     def test_too_little_is_refused_with_every_reason(self, tmp_path: Path) -> None:
@@ -200,6 +204,12 @@ class TestDataset:
         with pytest.raises(InvalidInput) as error:
             load_dataset(tmp_path / "t.csv")
         assert len(error.value.faults) == 3
+        (tmp_path / "semicolons.csv").write_text("path;label\na.png;a\n")
+        with pytest.raises(InvalidInput, match="separate columns with commas"):
+            load_dataset(tmp_path / "semicolons.csv")
+        (tmp_path / "gone.csv").write_text("path,label\na.png,a\n")
+        with pytest.raises(InvalidInput, match=r"gone.csv has 0 usable images[^$]*a.png: no such file"):
+            load_dataset(tmp_path / "gone.csv")
         (tmp_path / "u.csv").write_text("file,label\n")
         with pytest.raises(InvalidInput, match="no column 'path'; it has file, label"):
             load_dataset(tmp_path / "u.csv")

@@ -111,14 +111,14 @@ def load_dataset(source: Path, *, seed: int = 0, progress: Callable[[int, int], 
     notes = _handled_notes(usable) + _conflict_notes(usable)
     usable, dropped, copy_notes = _own_split_duplicates(usable)
     left_out += dropped
-    classes, class_notes = _classes(listing, usable, left_out)
+    classes, class_notes = _classes(source, listing, usable, left_out)
     index = {name: i for i, name in enumerate(classes)}
     splits = _splits(usable, [index[e.label] for e, _ in usable], seed)
     samples = tuple(
         Sample(str(entry.path), index[entry.label], split, fact.digest, fact.width, fact.height)
         for (entry, fact), split in zip(usable, splits, strict=True)
     )
-    split_notes = _check_splits(listing.root, usable, splits)
+    split_notes = _check_splits(source, usable, splits)
     notes += copy_notes + class_notes + split_notes
     return Dataset(str(source), classes, samples, tuple(left_out), tuple(notes))
 
@@ -190,7 +190,9 @@ def _own_split_duplicates(usable: _Usable) -> tuple[_Usable, list[LeftOut], list
     return kept, dropped, notes
 
 
-def _classes(listing: Listing, usable: _Usable, left_out: list[LeftOut]) -> tuple[tuple[str, ...], list[str]]:
+def _classes(
+    source: Path, listing: Listing, usable: _Usable, left_out: list[LeftOut]
+) -> tuple[tuple[str, ...], list[str]]:
     counts = Counter(entry.label for entry, _ in usable)
     notes = [f"class {name!r} has no usable image and is left out" for name in listing.classes if not counts[name]]
     few = [name for name in listing.classes if 0 < counts[name] < 3]
@@ -203,7 +205,7 @@ def _classes(listing: Listing, usable: _Usable, left_out: list[LeftOut]) -> tupl
         lost = [f"{item.path}: {item.why}" for item in left_out[:20]]
         raise InvalidInput(
             [
-                f"{listing.root} has {len(usable)} usable images in {len(counts)} classes; fine-tuning needs "
+                f"{source} has {len(usable)} usable images in {len(counts)} classes; fine-tuning needs "
                 "two classes of at least three images each (training, validation, test)",
                 *lost,
             ]
@@ -229,7 +231,7 @@ def _splits(usable: _Usable, labels: list[int], seed: int) -> list[Split]:
     return own
 
 
-def _check_splits(root: Path, usable: _Usable, splits: list[Split]) -> list[str]:
+def _check_splits(source: Path, usable: _Usable, splits: list[Split]) -> list[str]:
     """Refuse splits that nothing can be trained or tested on; notes on those that are weaker than they look."""
     found: dict[Split, set[str]] = {split: set() for split in Split}
     groups: dict[str, set[Split]] = defaultdict(set)
@@ -238,9 +240,9 @@ def _check_splits(root: Path, usable: _Usable, splits: list[Split]) -> list[str]
         if entry.group is not None:
             groups[entry.group].add(split)
     empty = [split for split in Split if not found[split]]
-    faults = [f"no image of {root} is left for the {split} split" for split in empty]
+    faults = [f"no image of {source} is left for the {split} split" for split in empty]
     if len(found[Split.TRAIN]) < 2 and Split.TRAIN not in empty:
-        faults.append(f"the train split of {root} holds one class alone, {', '.join(found[Split.TRAIN])}")
+        faults.append(f"the train split of {source} holds one class alone, {', '.join(found[Split.TRAIN])}")
     if faults:
         raise InvalidInput(
             [

@@ -140,5 +140,7 @@ def _need_columns(source: Path, columns: Iterable[str]) -> None:
     present = list(columns)
     missing = [name for name in ("path", "label") if name not in present]
     if missing:
+        if len(present) == 1 and any(mark in present[0] for mark in ";\t|"):
+            raise InvalidInput(f"{source} has one column, {present[0]!r}; separate columns with commas")
         columns_missing = " and no column ".join(map(repr, missing))
         raise InvalidInput(f"{source} has no column {columns_missing}; it has {', '.join(present) or 'none'}")
