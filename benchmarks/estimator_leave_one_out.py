@@ -17,9 +17,9 @@ TensorFlow Lite 1 cannot be asked for, and only the belief is judged there.
 Widening of intervals is nested: the factors for a device come from leaving out the other devices. The estimator's
 settings (selector/estimation/kinship.py) were chosen by leaving devices out as well, over all of them. Those
 for CPUs, chosen anew without the device in question, cost 0 to 0.3 points of error. Those for GPUs rest on two cards;
-each card alone, its two configurations predicted from each other and eight figures, gives the noise that is shipped, and
-for no other setting a value that both cards would prefer by more than 0.02 in mean log density (each halved and doubled).
-The level spread, which that cannot show, is that of CPUs.
+each card alone, its two configurations predicted from each other and eight figures, gives the noise that is shipped,
+and for no other setting a value that both cards would prefer by more than 0.02 in mean log density (each was tried
+smaller and larger). The level spread, which that cannot show, is that of CPUs.
 
 The baselines are described in estimator_baselines.py. Writes `results/estimator_leave_one_out.json` and `.md`.
 """
