@@ -56,6 +56,7 @@ def build(
     from selector.hardware.loading import LOCAL, profile
     from selector.profiling.probe import build as build_archive
     from selector.profiling.probe import exported
+    from selector.profiling.runtimes.tflite_export import need_converter
 
     faults = Faults()
     with faults:
@@ -68,6 +69,8 @@ def build(
             raise InvalidInput(f"{hardware} is a class; name one device: {', '.join(device.reference_devices)}")
     models = _named(backbone or (), resolution, faults)
     faults.tell()
+    if tflite:
+        need_converter()
     if not models:
         models = _planned(device.name, measurements, resolution, store, hardware_profiles)
     if tflite:

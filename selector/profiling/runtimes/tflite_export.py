@@ -5,6 +5,7 @@ The graph takes [1, 3, h, w] like the model it comes from; the converter turns i
 
 import io
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
     import torch
 
 
+def need_converter() -> None:
+    """Raises RuntimeUnavailable where it is not installed; imports nothing."""
+    if any(find_spec(module) is None for module in ("litert_torch", "ai_edge_litert")):
+        raise RuntimeUnavailable(
+            "TensorFlow Lite models are converted by litert-torch, which is not installed; "
+            "install backbone-selector[tflite], or leave out --tflite"
+        )
+
+
 def save(model: "torch.nn.Module", resolution: int, file: Path) -> float:
     """Write the graph for one image of `resolution` pixels a side; its largest difference to eager's logits, relative.
 
     Raises RuntimeUnavailable where the converter is not installed.
     """
-    try:
-        import litert_torch
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            f"TensorFlow Lite models are converted by litert-torch, which cannot be imported ({error}); "
-            "install backbone-selector[tflite], or leave out --tflite"
-        ) from error
+    need_converter()
+    import litert_torch
     import torch
+    from ai_edge_litert.interpreter import Interpreter
 
     image = torch.randn(1, 3, resolution, resolution, generator=torch.Generator().manual_seed(1))
     with redirect_stdout(io.StringIO()):  # its steps: standard output is for data
