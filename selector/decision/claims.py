@@ -1,7 +1,7 @@
 """The document's claims, audited: confirmed, refuted or undecided, with the figure and where it comes from.
 
 A number is confirmed where the evidence rounds to it or lies within two percent of it, an accuracy where it lies
-within one point. A claim of several parts is
+within one percentage point; the finding says what was compared and how far apart it lies. A claim of several parts is
 refuted when one part is, and undecided when one part is and none is refuted.
 """
 
@@ -78,11 +78,14 @@ def _resnet152(by_name: dict[str, Backbone]) -> Claim:
     weighted = sum(1 for layer in table if layer.kind != "matmul")
     depth = sum(1 for layer in table if not _shortcut(layer, table))
     published = stated["published"]
-    original = published["resnet152.tv_in1k at 224 px"]
+    original = published[stated["compared"]]
     own = by_name[stated["backbone"]].imagenet_top1
     values: Values = {
         "original": original,
+        "compared": stated["compared"],
+        "apart": abs(original - stated["top1"]),
         "stated": stated["top1"],
+        "tolerance": f"{POINTS_TOLERANCE:g}",
         "now": own.value if own else max(published.values()),
         "weights": own.weights if own else max(published, key=lambda k: published[k]),
         "layers": depth,

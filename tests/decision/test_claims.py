@@ -8,6 +8,7 @@ from selector.decision.answer import Candidate, Claim
 from selector.decision.claims import agrees, audit, receptive_field
 from selector.evidence.metrics import LATENCY_P50
 from selector.evidence.record import Provenance
+from selector.reporting.words import say
 
 ODDS = {"none": 0.8, "last-3": 0.1, "80%": 0.06, "head": 0.04}
 
@@ -31,6 +32,14 @@ def test_resnet152_has_152_layers_not_a_thousand() -> None:
     claim = audited()["C1"]
     assert claim.verdict == "refuted"
     assert claim.finding.values["layers"] == 152
+
+
+def test_resnet152_s_accuracy_says_what_was_compared_and_how_far_apart_it_lies() -> None:
+    claim = audited()["C1"]
+    assert claim.finding.values["apart"] == pytest.approx(78.330 - 77.8)
+    for language in ("en", "zh"):
+        said = say(claim.finding, language)
+        assert all(part in said for part in ("resnet152.tv_in1k", "224 px", "78.3 %", "77.8 %", "0.53", "152"))
 
 
 def test_vgg16_holds_nine_tenths_in_its_fully_connected_layers() -> None:
