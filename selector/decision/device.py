@@ -14,7 +14,7 @@ from selector.decision.answer import Statement
 from selector.estimation.estimator import latency_estimator
 from selector.estimation.latency import LatencyEstimator, LatencyQuery
 from selector.evidence.choice import Choice, choose
-from selector.evidence.metrics import LATENCY_P50, LATENCY_P90, MEMORY_RSS, TIME_PER_SAMPLE
+from selector.evidence.metrics import ARTIFACT, LATENCY_P50, LATENCY_P90, MEMORY_RSS, TIME_PER_SAMPLE
 from selector.evidence.record import Conditions, Figure, Provenance, Record
 from selector.hardware.profiles import HardwareProfile, PublishedFigure
 
@@ -193,6 +193,20 @@ def _conflicts(choice: Choice) -> tuple[Statement, ...]:
 def macs(backbone: str, resolution: int) -> int:
     """Forward MACs, torchvision's convention, from the layer table. Raises UnknownName for a network not in it."""
     return sum(layer.macs for layer in layers(backbone, resolution))
+
+
+def held_as(figure: Figure, limit: str) -> str:
+    """What the figure that the limit called `limit` is held against is to it.
+
+    "p90", "high" (the upper end of an estimated latency's interval), "file" (the model file where memory is limited
+    and not known), or "value".
+    """
+    if figure.metric == LATENCY_P90:
+        return "p90"
+    if limit == "memory_mb" and figure.metric == ARTIFACT:
+        return "file"
+    upper_end = figure.metric == LATENCY_P50 and figure.low is not None and figure.low < figure.value == figure.high
+    return "high" if upper_end and figure.provenance is Provenance.ESTIMATED else "value"
 
 
 def held(latency: Latency) -> Figure:

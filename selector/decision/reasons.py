@@ -4,13 +4,12 @@ from collections.abc import Iterable
 
 from selector.decision.answer import Candidate, Request, Statement, Values
 from selector.decision.candidates import Candidates, held_figure
-from selector.decision.device import Configuration, DeviceEvidence
+from selector.decision.device import Configuration, DeviceEvidence, held_as
 from selector.decision.measured import Study
 from selector.decision.ranking import Ranking
 from selector.decision.request import Hardware
 from selector.decision.training import TrainingTime
-from selector.estimation.accuracy import assumption, domains
-from selector.evidence.metrics import LATENCY_P90
+from selector.estimation.accuracy import assumption, domains, unknown_classes
 from selector.evidence.record import Provenance
 from selector.hardware.profiles import Kind
 
@@ -155,8 +154,7 @@ def _latency(request: Request, hardware: Hardware, chosen: Candidate) -> Iterabl
         held = held_figure(chosen, limit) if limit.name == "latency_ms" else None
         if held is not None:
             values |= {"held": held.value, "limit": limit.bound}
-            kind = "p90" if held.metric == LATENCY_P90 else "high" if held.value != chosen.latency.value else "p50"
-            return [Statement(f"why.latency_within.{kind}", values)]
+            return [Statement(f"why.latency_within.{held_as(held, limit.name)}", values)]
     return [Statement("why.latency", values)]
 
 

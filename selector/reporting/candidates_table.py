@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from selector.decision.answer import Answer, Candidate, Violation
+from selector.decision.device import held_as
 from selector.evidence.record import Figure
 from selector.reporting.figures import representatives
 from selector.reporting.numbers import Shown, in_column, rounded
@@ -127,7 +128,7 @@ def _row(rank: int, c: Candidate, language: str, *, best: bool, chosen: bool) ->
         odds=_odds(c.probability_best),
         regret="" if c.expected_regret is None else f"{c.expected_regret:.2f}",
         flags=flags,
-        violations=tuple(violation_text(v, c, language) for v in c.violations),
+        violations=tuple(violation_text(v, language) for v in c.violations),
         conflicts=tuple(say(s, language) for s in c.conflicts),
     )
 
@@ -144,17 +145,20 @@ def bound_text(name: str, bound: float, sense: str, language: str) -> str:
     return text("limit_at_least" if sense == "at least" else "limit_at_most", language, bound=f"{bound:,g} {unit}")
 
 
-def violation_text(violation: Violation, candidate: Candidate, language: str) -> str:
-    """Which limit is broken, by which figure (or the upper end of its interval), or that the figure is unknown."""
+def violation_text(violation: Violation, language: str) -> str:
+    """Which limit is broken, by which figure (its 90th percentile, its upper end), or that the figure is unknown."""
     limit, figure = violation.limit, violation.figure
     name = text(f"limit_{limit.name}", language)
     bound = bound_text(limit.name, limit.bound, limit.sense, language)
     if figure is None:
         return text("table_violation_unknown", language, limit=name, bound=bound)
-    latency = candidate.latency
-    upper_end = latency is not None and figure.metric == latency.metric and figure.value > latency.value
-    key = "table_violation_high" if upper_end else "table_violation"
-    return text(key, language, limit=name, figure=in_column(figure).text, bound=bound)
+    return text(
+        f"table_violation_{held_as(figure, limit.name)}",
+        language,
+        limit=name,
+        figure=in_column(figure).text,
+        bound=bound,
+    )
 
 
 def _figures(c: Candidate) -> tuple[Figure | None, ...]:

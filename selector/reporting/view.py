@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from selector.backbones.catalog import Family
 from selector.decision.answer import Answer, Statement, Violation
+from selector.decision.device import held_as
 from selector.evidence.record import Figure, FreezePoint
 from selector.hardware.profiles import HardwareProfile
 from selector.reporting.candidates_table import Row, Shared, bound_text, payload, table_rows
@@ -50,10 +51,11 @@ class LimitLine:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A limit that is broken, by which figure (None: not known), and how far beyond the bound that is."""
+    """A limit that is broken, by which figure (None: not known) and which part of it, and its ratio to the bound."""
 
     limit: str
     shown: Shown | None
+    says: str
     times: str
 
 
@@ -239,6 +241,7 @@ def _excess(violation: Violation, language: str) -> Excess:
     return Excess(
         f"{text(f'limit_{limit.name}', language)} {bound_text(limit.name, limit.bound, limit.sense, language)}",
         in_column(figure) if figure else None,
+        text(f"ruled_figure_{held_as(figure, limit.name)}", language, figure=in_column(figure).text) if figure else "",
         _times(violation),
     )
 

@@ -127,6 +127,7 @@ def test_no_word_of_the_page_is_missing_or_idle() -> None:
         "fact_",
         "freeze_",
         "limit_",
+        "ruled_figure_",
         "family_",
         "provenance_",
         "table_",
