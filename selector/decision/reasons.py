@@ -206,11 +206,17 @@ def _domain(request: Request) -> list[Statement]:
 
 
 def _classes(request: Request) -> list[Statement]:
-    if request.classes is None:
-        low, high = assumption("unknown_classes")
-        return [Statement("note.no_classes", {"low": low, "high": high})]
-    images, few = request.data_size / request.classes, assumption("few_images_per_class")
-    return [Statement("note.few_images", {"images": images, "few": few})] if images < few else []
+    few = assumption("few_images_per_class")
+    if request.classes is not None:
+        images = request.data_size / request.classes
+        return [Statement("note.few_images", {"images": images, "few": few})] if images < few else []
+    low, high = unknown_classes(request.data_size)
+    values: Values = {"low": int(low), "high": int(high)}
+    found = [Statement("note.no_classes" if int(high) > low else "note.two_classes", values)]
+    if request.data_size / high < few:
+        fewest: Values = {"images": request.data_size / high, "few": few}
+        found.append(Statement("note.few_images" if high <= low else "note.few_images_at_most_classes", fewest))
+    return found
 
 
 def _where(hardware: Hardware) -> list[Statement]:

@@ -114,6 +114,11 @@ def _size_faults(data_size: int, classes: int | None) -> list[str]:
     if classes is not None and not 2 <= classes <= MAX_CLASSES:
         faults.append(f"--classes is {classes}; a classification has from 2 to {MAX_CLASSES} classes")
     elif classes is not None and 1 <= data_size < classes:
+    elif data_size == 1 and classes is None:
+        faults.append(
+            "--data-size is 1; a classification has 2 classes at least, and each needs an image "
+            "(--data-size counts the images of all classes)"
+        )
         faults.append(
             f"--classes is {classes} with {data_size} images; each class needs one image at least "
             "(--data-size counts the images of all classes)"

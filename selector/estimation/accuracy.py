@@ -231,10 +231,16 @@ def accuracy_draws(setups: Sequence[Setup], task: Task, *, seed: int, draws: int
     return result
 
 
+def unknown_classes(data_size: int) -> tuple[float, float]:
+    """Between which numbers of classes so many images are taken to lie where their number is not given."""
+    low, high = assumption("unknown_classes")
+    return low, max(min(high, data_size / 5), low)
+
+
 def _classes(task: Task, rng: np.random.Generator, n: int) -> Draws:
     """The number of classes; log-uniform over the studies' range where none is given."""
-    low, high = assumption("unknown_classes")
-    drawn = np.exp(rng.uniform(np.log(low), np.log(max(min(high, task.data_size / 5), low + 1e-9)), n))
+    low, high = unknown_classes(task.data_size)
+    drawn = np.exp(rng.uniform(np.log(low), np.log(max(high, low + 1e-9)), n))
     return np.full(n, float(task.classes)) if task.classes is not None else drawn
 
 
