@@ -13,7 +13,6 @@ gives the same answer.
 """
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,19 +22,20 @@ from typing import TYPE_CHECKING, Any
 
 from selector.backbones import catalog, cost
 from selector.backbones.depth import FreezeDepth
-from selector.decision.answer import Answer, Candidate, Recommendation, Request
-from selector.decision.candidates import Candidates, candidates, excess
+from selector.decision.answer import Answer, Recommendation, Request
+from selector.decision.candidates import candidates
 from selector.decision.claims import audit
 from selector.decision.device import DeviceEvidence, Latency, held
+from selector.decision.infeasible import infeasible
 from selector.decision.measured import Measured, Study
 from selector.decision.next import next_measurements
 from selector.decision.policy import policy
 from selector.decision.ranking import rank
 from selector.decision.reasons import notes, why
-from selector.decision.request import AskedLimits, Hardware, check
+from selector.decision.request import AskedLimits, Hardware, check, command_of
 from selector.decision.table import document_table
 from selector.decision.training import TrainingTime, hyperparameters
-from selector.errors import InvalidInput, NoFeasibleCandidate
+from selector.errors import Faults
 from selector.evidence.metrics import ACCURACY, TRAIN_SECONDS, TRAIN_STEP
 from selector.evidence.record import Figure, Provenance, Record
 from selector.evidence.store import open_store
@@ -93,10 +93,47 @@ def recommend(
     `limits` replace the hardware's defaults one by one; empty `runtimes`, `precisions` and `backbones` mean all.
     `store` is the evidence store (None: `SELECTOR_STORE`, else the user's own), `profile_folder` holds hardware
     profiles of the user's. What a `study` measured on the user's images replaces the prior, and its winner is what is
-    recommended. Raises InvalidInput with every fault of the request at once, NoFeasibleCandidate where
+    recommended. Raises InvalidInput with every fault of the request at once, NothingFeasible where
     nothing keeps the limits, StoreFailed and InvalidProfile where those cannot be read.
     """
-    found, faults = _hardware(hardware, profile_folder)
+    request, found = check_request(
+        hardware,
+        data_size,
+        classes=classes,
+        domain=domain,
+        limits=limits,
+        runtimes=runtimes,
+        precisions=precisions,
+        backbones=backbones,
+        seed=seed,
+        profile_folder=profile_folder,
+    )
+    with open_store(store) as records:
+        measured = records.records(hardware=found.reference.name)
+        steps = records.records(hardware=LOCAL, metrics=TRAIN_STEP.name)
+    evidence = DeviceEvidence(found.reference, measured, fingerprint=_fingerprint(found, measured))
+    return _answer(request, found, evidence, TrainingTime(steps, training_macs), study)
+
+
+def check_request(
+    hardware: str,
+    data_size: int,
+    *,
+    classes: int | None = None,
+    domain: str | None = None,
+    limits: AskedLimits | None = None,
+    runtimes: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+    seed: int = 0,
+    profile_folder: Path | None = None,
+) -> tuple[Request, Hardware]:
+    """The request of `recommend` as it is answered, and its hardware. Raises InvalidInput with every fault at once."""
+    faults = Faults()
+    found: Hardware | None = None
+    with faults:
+        profile = loading.profile(hardware, profile_folder)
+        found = Hardware(profile, loading.reference_device(profile, profile_folder))
     request = check(
         hardware,
         found,
@@ -108,14 +145,10 @@ def recommend(
         precisions=precisions,
         backbones=backbones,
         seed=seed,
-        faults=faults,
+        faults=faults.found,
     )
     assert found is not None, "check refuses a request without hardware"
-    with open_store(store) as records:
-        measured = records.records(hardware=found.reference.name)
-        steps = records.records(hardware=LOCAL, metrics=TRAIN_STEP.name)
-    evidence = DeviceEvidence(found.reference, measured, fingerprint=_fingerprint(found, measured))
-    return _answer(request, found, evidence, TrainingTime(steps, training_macs), study)
+    return request, found
 
 
 def recommend_on_images(
@@ -132,6 +165,7 @@ def recommend_on_images(
     weights: Path | None = None,
     random_init: bool = False,
     save: Path | None = None,
+    resume: bool = False,
     seed: int = 0,
     store: str | Path | None = None,
     profile_folder: Path | None = None,
@@ -141,29 +175,26 @@ def recommend_on_images(
     """Shortlist, search on the images at `data` within `budget_s` seconds, and answer with what was measured.
 
     `spent_s` seconds of the budget are gone already. `weights` is a folder of pretrained weights: only backbones
-    that it holds are searched. `save` is the model's folder. Raises as `recommend` and `tuning.search.tune.tune` do.
+    that it holds are searched. `save` is the model's folder. `resume` goes on with the last search on these images,
+    over its backbones where none are named. Raises as `recommend` and `tuning.search.tune.tune` do.
     """
-    from selector.tuning.data.listing import list_images
     from selector.tuning.info import DeployLimits, TuneRequest
     from selector.tuning.search.tune import tune
 
-    asked = limits or AskedLimits()
-    listing = list_images(data)
-    images, classes = len(listing.entries), max(2, len(listing.classes))
-    shared = {"domain": domain, "seed": seed, "store": store, "profile_folder": profile_folder}
+    asked: dict[str, Any] = {
+        "domain": domain,
+        "limits": limits,
+        "runtimes": runtimes,
+        "precisions": precisions,
+        "seed": seed,
+        "profile_folder": profile_folder,
+    }
+    images, classes = check_on_images(
+        hardware, data, budget_s=budget_s, weights=weights, save=save, backbones=backbones, **asked
+    )
 
     def ask(images: int, classes: int, names: Sequence[str], study: Study | None) -> Answer:
-        return recommend(
-            hardware,
-            images,
-            classes=classes,
-            limits=asked,
-            runtimes=runtimes,
-            precisions=precisions,
-            backbones=names,
-            study=study,
-            **shared,  # type: ignore[arg-type]  # each has the type of its parameter
-        )
+        return recommend(hardware, images, classes=classes, backbones=names, study=study, store=store, **asked)
 
     prior = ask(max(images, classes), classes, tuple(backbones) or with_weights(weights), None)
     short = shortlist(prior)
@@ -179,12 +210,43 @@ def recommend_on_images(
             limits=DeployLimits(bounds.get("latency_ms"), bounds.get("artifact_mb"), short.latency_ms),
             seed=seed,
             save=save,
+            resume=resume,
             command=command,
         ),
         on_progress,
     )
     found = _study(result, budget_s, command)
     return Advice(ask(result.summary.images, len(result.classes), backbones, found), result)
+
+
+def check_on_images(
+    hardware: str,
+    data: Path,
+    *,
+    budget_s: float,
+    weights: Path | None = None,
+    save: Path | None = None,
+    seed: int = 0,
+    **asked: Any,
+) -> tuple[int, int]:
+    """Images and classes at `data`. Raises InvalidInput with all that is wrong with them and with the request."""
+    from selector.tuning.data.listing import list_images
+    from selector.tuning.info import TuneRequest
+    from selector.tuning.search.check import check as check_search
+
+    faults = Faults()
+    images, classes = 2, 2  # any that are no fault
+    with faults:
+        listing = list_images(data)
+        images, classes = len(listing.entries), max(2, len(listing.classes))
+    with faults:
+        check_request(hardware, max(images, classes), classes=classes, seed=seed, **asked)
+    with faults:
+        # the other check has told of names and limits; one that is in order stands in for them
+        some = catalog.names()[:1]
+        check_search(TuneRequest(data, budget_s - ANSWERING_S, some, weights=weights, save=save, seed=max(seed, 0)))
+    faults.tell()
+    return images, classes
 
 
 def shortlist(answer: Answer) -> Shortlist:
@@ -315,15 +377,6 @@ def training_macs(backbone: str, frozen_blocks: int, resolution: int) -> float:
     return float(cost.cost(backbone, FreezeDepth(str(frozen_blocks)), resolution=resolution).macs_training)
 
 
-def _hardware(name: str, folder: Path | None) -> tuple[Hardware | None, tuple[str, ...]]:
-    """The hardware called `name` with its reference device; or None and the faults, for `check` to tell with others."""
-    try:
-        profile = loading.profile(name, folder)
-        return Hardware(profile, loading.reference_device(profile, folder)), ()
-    except InvalidInput as error:
-        return None, error.faults
-
-
 def _fingerprint(hardware: Hardware, measured: Iterable[Record]) -> str | None:
     """This machine's present fingerprint, where its own measurements are to be weighed."""
     if hardware.reference.name != LOCAL or not any(measured):
@@ -349,11 +402,11 @@ def _answer(
         considered.training_macs,
         handed_over=None if study is None else study.handed_over,
     )
+    command = command_of(request) if study is None else study.command
     if ranking is None:
-        raise NoFeasibleCandidate(_nearest(considered, hardware))
+        raise infeasible(request, hardware, considered, command)
     every = catalog.backbones()
     chosen = ranking.chosen
-    command = command_of(request) if study is None else study.command
     return Answer(
         request=request,
         profile=hardware.profile,
@@ -375,61 +428,3 @@ def _answer(
         notes=notes(request, hardware, ranking, considered, training, study),
         command=command,
     )
-
-
-def _nearest(considered: Candidates, hardware: Hardware) -> str:
-    """Which candidate comes nearest to the limits, and by how much it breaks which of them."""
-    if not considered.items:
-        return (
-            f"nothing can be considered on {hardware.reference.name} with these runtimes and precisions; it offers "
-            + "; ".join(f"{runtime}: {', '.join(p)}" for runtime, p in hardware.offers.items())
-        )
-    nearest = min(considered.items, key=_distance)
-    broken = []
-    for v in nearest.violations:
-        if v.figure is None:
-            broken.append(f"{v.limit.name} is not known there and the limit is {v.limit.bound:g}")
-        else:
-            scale = 1e6 if v.limit.name.endswith("_mb") else 1
-            broken.append(
-                f"{v.limit.name} {v.figure.value / scale:.4g} where {v.limit.sense} {v.limit.bound:g} is allowed"
-            )
-    return (
-        f"no candidate on {hardware.reference.name} keeps the limits; the nearest is {nearest.backbone} "
-        f"({nearest.runtime}, {nearest.precision}, {nearest.resolution} px, freeze {nearest.freeze.name}): "
-        + "; ".join(broken)
-        + ". Loosen that limit, or choose other hardware (`selector hardware list`)"
-    )
-
-
-def _distance(candidate: Candidate) -> tuple[float, float]:
-    """By how many times the worst broken limit is broken; of equals the more accurate is nearer."""
-    return max(excess(v) for v in candidate.violations), -candidate.accuracy.value
-
-
-def command_of(request: Request) -> str:
-    """The command that asks the same question. Defaults of the hardware are left to it."""
-    parts = ["selector", "recommend", "--hardware", request.hardware, "--data-size", str(request.data_size)]
-    if request.classes is not None:
-        parts += ["--classes", str(request.classes)]
-    if request.domain is not None:
-        parts += ["--domain", request.domain]
-    options = {
-        "latency_ms": "--max-latency-ms",
-        "artifact_mb": "--max-artifact-mb",
-        "memory_mb": "--max-memory-mb",
-        "accuracy": "--min-accuracy",
-    }
-    for limit in request.limits:
-        if limit.origin.key == "limit.asked":
-            parts += [options[limit.name], f"{limit.bound:g}"]
-    for option, names in (
-        ("--runtime", request.runtimes),
-        ("--precision", request.precisions),
-        ("--backbones", request.backbones),
-    ):
-        if names:
-            parts += [option, ",".join(names)]
-    if request.seed:
-        parts += ["--seed", str(request.seed)]
-    return shlex.join(parts)

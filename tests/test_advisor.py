@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from selector.advisor import command_of, compare, recommend
+from selector.advisor import compare, recommend
+from selector.decision.request import command_of
 from selector.backbones.catalog import Family
 from selector.decision.answer import Answer
 from selector.decision.request import AskedLimits

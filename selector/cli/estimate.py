@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
-from selector.errors import InvalidInput, NotComparable, UnknownName
+from selector.errors import Faults, InvalidInput, NotComparable, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,12 @@ def estimate(
     hardware: Annotated[str, typer.Option("--hardware", help="A device or class; `selector hardware list`.")] = "",
     all_backbones: Annotated[bool, typer.Option("--all", help="All of the catalog.")] = False,
     runtime: Annotated[
-        list[str] | None, typer.Option("--runtime", help="May be repeated. Without it: all that the hardware offers.")
+        list[str] | None,
+        typer.Option("--runtime", help="With commas between, or repeated. Without it: all that the hardware offers."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", help="May be repeated. Without it: all of each runtime.")
+        list[str] | None,
+        typer.Option("--precision", help="With commas between, or repeated. Without it: all of each runtime."),
     ] = None,
     resolution: Annotated[
         int | None, typer.Option("--resolution", min=1, help="Pixels a side. Without it: the backbone's own.")
@@ -47,17 +49,26 @@ def estimate(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from selector.estimation.answers import estimates
     from selector.hardware.loading import profile, reference_device
+    from selector.hardware.profiles import unknown_ids
     from selector.reporting.output import opened_output
 
-    found = reference_device(profile(_named(hardware), hardware_profiles), hardware_profiles)
-    names = _backbones(backbones or [], all_backbones)
+    faults = Faults()
+    offered: tuple[str, ...] = ()
+    with faults:
+        names = _backbones(backbones or [], all_backbones)
+    with faults:
+        found = reference_device(profile(_named(hardware), hardware_profiles), hardware_profiles)
+        offered = tuple(offer.name for offer in found.runtimes)
+    runtimes, precisions = _split(runtime), _split(precision)
+    faults.found += unknown_ids(runtimes, precisions, offered=offered)
+    faults.tell()
     with opened_output(output or Path("-")) as write:
         records, silent = estimates(
             found,
             names,
             _stored(store, found.name),
-            runtimes=runtime or (),
-            precisions=precision or (),
+            runtimes=runtimes,
+            precisions=precisions,
             resolution=resolution,
             batch_size=batch,
         )
@@ -75,6 +86,11 @@ def document(records: "Sequence[Record]") -> str:
     """The command's JSON document."""
     entries = [record.as_json() for record in records]
     return json.dumps({"schema_version": 1, "records": entries}, ensure_ascii=False, indent=2) + "\n"
+
+
+def _split(texts: list[str] | None) -> tuple[str, ...]:
+    """The names in all texts, which may hold several with commas between."""
+    return tuple(dict.fromkeys(name.strip() for text in texts or () for name in text.split(",") if name.strip()))
 
 
 def _named(hardware: str) -> str:

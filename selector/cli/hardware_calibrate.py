@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selector.cli.options import Json, ProfileFolder, Quiet, Store
-from selector.errors import InvalidInput
+from selector.errors import Faults, InvalidInput, close_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,12 @@ def calibrate(
     from selector.estimation.calibration import check_calibration, read_figures
     from selector.hardware.writing import checked, own_folder, with_figures, write_profile
 
-    text, known = _text_of(name, like, hardware_profiles)
-    added = read_figures(figures)
+    faults = Faults()
+    with faults:
+        text, known = _text_of(name, like, hardware_profiles)
+    with faults:
+        added = read_figures(figures)
+    faults.tell()
     whole = with_figures(text, added)
     profile = checked(name, whole, known)
     path = write_profile(own_folder(hardware_profiles), name, whole)
@@ -74,9 +78,9 @@ def plan(
     from selector.hardware.loading import profile, reference_device
 
     device = reference_device(profile(name, hardware_profiles), hardware_profiles)
+    chosen = _offer(device, runtime, precision)
     with open_store(store) as opened:
         measured = opened.records(hardware=device.name)
-    chosen = _offer(device, runtime, precision)
     todo = planned(latency_estimator(device, measured), *chosen, measurements=measurements)
     if as_json:
         document = {"schema_version": 1, "hardware": device.name, "measurements": [asdict(p) for p in todo]}
@@ -105,8 +109,12 @@ def import_evidence(
     from selector.evidence.store import open_store
     from selector.hardware.loading import profile
 
-    device = profile(name, hardware_profiles)
-    figures = load(files)
+    faults = Faults()
+    with faults:
+        device = profile(name, hardware_profiles)
+    with faults:
+        figures = load(files)
+    faults.tell()
     others = sorted({r.conditions.hardware for r in figures.records} - {device.name})
     if others:
         raise InvalidEvidence(
@@ -139,10 +147,20 @@ def _text_of(name: str, like: str | None, folder: Path | None) -> tuple[str, tup
 
 def _offer(device: "HardwareProfile", runtime: str | None, precision: str | None) -> tuple[str, str]:
     offers = {offer.name: offer.precisions for offer in device.runtimes}
-    chosen = runtime or next(iter(offers), None)
-    if chosen is None:
-        raise InvalidInput(f"{device.name} offers no runtime; name one with --runtime")
-    return chosen, precision or (offers[chosen][0] if chosen in offers else "fp32")
+    usable = (runtime,) if runtime in offers else tuple(offers)
+    faults = []
+    for what, asked, offered in (
+        ("runtime", runtime, tuple(offers)),
+        ("precision", precision, tuple(dict.fromkeys(p for r in offers for p in offers[r] if r in usable))),
+    ):
+        if asked is not None and offered and asked not in offered:
+            hint = close_name(asked, offered)
+            faults.append(f"{device.name} offers no {what} {asked!r}; it offers: {', '.join(offered)}{hint}")
+    if faults:
+        raise InvalidInput(faults)
+    # without a runtime, the first that offers the precision
+    chosen = runtime or next(r for r in offers if precision is None or precision in offers[r])
+    return chosen, precision or offers[chosen][0]
 
 
 def _entries(checks: "Sequence[CalibrationCheck]") -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from selector.cli.options import Json, Output, Quiet, Store
 from selector.cli.profile_blocks import by_block
 from selector.cli.profile_grid import grid_of_blocks, read_grid
 from selector.cli.profile_progress import Progress
-from selector.errors import NotComparable
+from selector.errors import Faults, NotComparable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,6 +92,7 @@ def profile(
     """
     from rich.console import Console
 
+    from selector.backbones.catalog import names
     from selector.evidence.store import open_store
     from selector.hardware.machine import detect, read_state
     from selector.profiling.material import Material
@@ -99,25 +100,31 @@ def profile(
     from selector.profiling.session import Session
 
     machine = detect()
-    grid = read_grid(
-        backbones,
-        all_backbones,
-        family,
-        runtime,
-        precision,
-        freeze,
-        batch_size,
-        resolution,
-        threads,
-        throughput,
-        machine,
-    )
+    material = Material(weights, images)
+    faults, named = Faults(), tuple(backbones or ())
+    with faults:
+        grid = read_grid(
+            backbones,
+            all_backbones,
+            family,
+            runtime,
+            precision,
+            freeze,
+            batch_size,
+            resolution,
+            threads,
+            throughput,
+            machine,
+        )
+        named = grid.backbones
+    with faults:
+        material.check(tuple(name for name in named if name in names()))  # others are told of already
+    faults.tell()
     if blocks:
-        by_block(grid_of_blocks(grid), machine, output, as_json=as_json)
+        grid = grid_of_blocks(grid, {"--weights": weights, "--images": images, "--resume": resume})
+        by_block(grid, machine, output, as_json=as_json)
         return
     jobs = plan(grid, machine)
-    material = Material(weights, images)
-    material.check(grid.backbones)
     console = Console(stderr=True)
     before = read_state()
     if not quiet:

@@ -1,6 +1,6 @@
 """What the options of `selector profile` ask for, as a grid, with all faults of them at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from selector.errors import InvalidInput
@@ -45,7 +45,7 @@ def read_grid(
     names = backbones or ()
     if not names and (all_backbones or family):
         # a family that does not exist is told above; all stand in, so that "no backbone" is not told beside it
-        names = [b.name for f in (families or [None]) for b in catalog.backbones(f)]
+        names = [b.name for f in families or catalog.Family for b in catalog.backbones(f)]
     grid = Grid(
         backbones=tuple(dict.fromkeys(names)),
         runtimes=tuple(dict.fromkeys(name for text in runtime or () for name in _split(text))),
@@ -62,8 +62,11 @@ def read_grid(
     return grid
 
 
-def grid_of_blocks(grid: "Grid") -> "Grid":
-    """The grid for `--by-block`: torch-eager, fp32. Raises InvalidInput for options that do not go with it."""
+def grid_of_blocks(grid: "Grid", others: Mapping[str, object]) -> "Grid":
+    """The grid for `--by-block`: torch-eager, fp32.
+
+    Raises InvalidInput for what does not go with it, in the grid or among `others`: options with what was given.
+    """
     from dataclasses import replace
 
     found = [
@@ -71,6 +74,7 @@ def grid_of_blocks(grid: "Grid") -> "Grid":
         for option, given in (
             ("--freeze", grid.freezes),
             ("--throughput", grid.throughput),
+            *others.items(),
             ("another --runtime than torch-eager", set(grid.runtimes) - {"torch-eager"}),
             ("another --precision than fp32", set(grid.precisions) - {"fp32"}),
         )

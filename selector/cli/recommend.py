@@ -1,7 +1,8 @@
 """`selector recommend`: which backbone to take on a hardware, with so many labelled images."""
 
 import re
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store, one_linear_algebra_thread
-from selector.errors import InvalidInput, OutputFailed
+from selector.errors import Faults, NoFeasibleCandidate, OutputFailed
 
 if TYPE_CHECKING:
     from selector.decision.answer import Answer
@@ -36,6 +37,9 @@ def recommend(
     save: Annotated[
         Path | None, typer.Option("--save", help="With --data: folder for the model; default: in the study's.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --data: go on with the last search on them, broken off or not.")
+    ] = False,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.")] = None,
     domain: Annotated[
         str | None,
@@ -70,13 +74,20 @@ def recommend(
     from selector.reporting.page import render_page
     from selector.reporting.words import LANGUAGES
 
-    faults = _faults(
-        data_size, data, classes=classes, budget=budget, weights=weights, random_init=random_init, save=save
-    )
+    searching = {"budget": budget, "weights": weights, "random_init": random_init, "save": save, "resume": resume}
+    asked: dict[str, Any] = {
+        "domain": domain,
+        "limits": AskedLimits(max_latency_ms, max_artifact_mb, max_memory_mb, min_accuracy),
+        "runtimes": _names(runtime),
+        "precisions": _names(precision),
+        "backbones": _names(backbones),
+        "seed": seed,
+        "profile_folder": profile_folder,
+    }
+    faults = Faults(_faults(data_size, data, classes=classes, **searching))
     if lang not in LANGUAGES:
-        faults.append(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
-    if faults:
-        raise InvalidInput(faults)
+        faults.found.append(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
+    _tell(faults, hardware, data_size, classes, data, budget=budget, weights=weights, save=save, asked=asked)
     document = output if json and output is not None and output.suffix.lower() not in (".html", ".htm") else None
     page = _page_place(
         output if document is None else None, f"recommend-{hardware}-{data_size or _name(data)}.{lang}.html"
@@ -85,24 +96,32 @@ def recommend(
     with ExitStack() as places:
         write_page = places.enter_context(opened_output(page))
         write_document = places.enter_context(opened_output(document or STDOUT))
+        if json:
+            places.enter_context(_refusal_written(write_document, lang))
         answer, study = _advice(
             hardware,
             data_size,
             classes,
             data=data,
-            tuning=_Tuning(budget, weights, random_init=random_init, save=save, quiet=quiet),
-            domain=domain,
-            limits=AskedLimits(max_latency_ms, max_artifact_mb, max_memory_mb, min_accuracy),
-            runtimes=_names(runtime),
-            precisions=_names(precision),
-            backbones=_names(backbones),
-            seed=seed,
+            tuning=_Tuning(budget, weights, random_init=random_init, save=save, resume=resume, quiet=quiet),
             store=store,
-            profile_folder=profile_folder,
+            **asked,
         )
         write_page(render_page([answer], lang=lang, made_at=datetime.now(UTC), study=study))
         if page != STDOUT:
             write_document(_told(answer, study, lang, json=json, quiet=quiet, page=str(page.resolve())))
+
+
+@contextmanager
+def _refusal_written(write: Callable[[str], None], lang: str) -> Iterator[None]:
+    """Where no candidate keeps the limits, the document that says why is written before the refusal goes on."""
+    try:
+        yield
+    except NoFeasibleCandidate as refusal:
+        from selector.reporting.document import write_refusal
+
+        write(write_refusal(refusal, lang))
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,7 @@ class _Tuning:
     weights: Path | None
     random_init: bool
     save: Path | None
+    resume: bool
     quiet: bool
 
 
@@ -137,6 +157,7 @@ def _advice(
             weights=tuning.weights,
             random_init=tuning.random_init,
             save=tuning.save,
+            resume=tuning.resume,
             command=command(),
             on_progress=tell,
             **asked,
@@ -157,6 +178,36 @@ def _faults(data_size: int | None, data: Path | None, *, classes: int | None, **
     return [
         f"{option} is counted in the images of --data: leave it out" for option, n in given.items() if n is not None
     ]
+
+
+def _tell(
+    faults: Faults,
+    hardware: str,
+    data_size: int | None,
+    classes: int | None,
+    data: Path | None,
+    *,
+    budget: str | None,
+    weights: Path | None,
+    save: Path | None,
+    asked: dict[str, Any],
+) -> None:
+    """Where the options do not go together or have faults, tell what else is wrong with the request beside them."""
+    from selector import advisor
+    from selector.cli.tune import parse_budget
+
+    budget_s = parse_budget(DEFAULT_BUDGET)
+    with faults:
+        budget_s = parse_budget(budget or DEFAULT_BUDGET)
+    if not faults.found:
+        return
+    with faults:
+        if data is not None:
+            advisor.check_on_images(hardware, data, budget_s=budget_s, weights=weights, save=save, **asked)
+        else:
+            images = 2 if data_size is None else data_size  # any number that is no fault
+            advisor.check_request(hardware, images, classes=None if data_size is None else classes, **asked)
+    faults.tell()
 
 
 def _name(data: Path | None) -> str:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from selector.cli.options import Output, ProfileFolder, Quiet, Store, one_linear_algebra_thread
-from selector.errors import InvalidInput, NoFeasibleCandidate
+from selector.errors import Faults, NoFeasibleCandidate
 
 if TYPE_CHECKING:
     from selector.decision.answer import Answer
@@ -77,16 +77,18 @@ def report(
     from selector.reporting.words import LANGUAGES
 
     questions = list(dict.fromkeys(product(compare, data_size)))
-    faults = []
+    faults = Faults()
     if lang not in LANGUAGES:
-        faults.append(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
+        faults.found.append(f"--lang is {lang!r}; it speaks {' and '.join(LANGUAGES)}")
     if len(questions) > MAX_ANSWERS:
-        faults.append(
+        faults.found.append(
             f"{len(questions)} answers are more than the {MAX_ANSWERS} that a page takes; ask for fewer hardware names "
             "or numbers of images at once"
         )
-    if faults:
-        raise InvalidInput(faults)
+    for hardware, images in questions:
+        with faults:
+            advisor.check_request(hardware, images, classes=classes, domain=domain, profile_folder=profile_folder)
+    faults.tell()
 
     def answer(hardware: str, images: int) -> "Answer":
         return advisor.recommend(
@@ -104,26 +106,21 @@ def report(
 def _answers(
     questions: Sequence[tuple[str, int]], answer: Callable[[str, int], "Answer"], *, quiet: bool
 ) -> "tuple[list[Answer], list[tuple[str, int]]]":
-    """The answers, and the questions whose limits nothing keeps. Tells the faults of all questions at once.
+    """The answers, and the questions whose limits nothing keeps.
 
-    Raises InvalidInput with every fault, NoFeasibleCandidate where there is no answer at all.
+    Raises NoFeasibleCandidate where there is no answer at all.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     answers: list[Answer] = []
-    faults: dict[str, None] = {}  # the same number of images is as wrong for the next hardware
     infeasible: dict[tuple[str, int], str] = {}
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
         for hardware, images in progress.track(questions, description="selector report"):
             try:
                 answers.append(answer(hardware, images))
-            except InvalidInput as error:
-                faults |= dict.fromkeys(error.faults)
             except NoFeasibleCandidate as error:
                 infeasible[hardware, images] = f"{hardware}, {images:,} images: {error}"
-    if faults:
-        raise InvalidInput(list(faults))
     if not answers:
         raise NoFeasibleCandidate("\n".join(infeasible.values()))
     for message in infeasible.values():

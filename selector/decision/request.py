@@ -1,14 +1,15 @@
 """The question: read, checked whole, and every fault told at once."""
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from selector.backbones import catalog
 from selector.decision.answer import Limit, Request, Statement
-from selector.errors import InvalidInput, unknown_name
+from selector.errors import InvalidInput, close_name, unknown_name
 from selector.estimation.accuracy import domains
-from selector.hardware.profiles import HardwareProfile, Kind
+from selector.hardware.profiles import HardwareProfile, Kind, unknown_ids
 
 AT_MOST, AT_LEAST = "at most", "at least"
 MAX_IMAGES = 10**12  # beyond any data set there is; a number with more digits is a slip
@@ -67,7 +68,9 @@ def check(
         found.append(f"domain {domain!r} is not one of: {', '.join(domains())}")
     known = catalog.names()
     found += [unknown_name("backbone", b, known, listing="selector catalog") for b in backbones if b not in known]
-    if hardware is not None:
+    if hardware is None:
+        found += unknown_ids(runtimes, precisions)
+    else:
         found += _offer_faults(hardware, runtimes, precisions)
     if seed < 0:
         found.append(f"--seed is {seed}; give 0 or a positive number")
@@ -111,14 +114,14 @@ def _size_faults(data_size: int, classes: int | None) -> list[str]:
         faults.append(f"--data-size is {data_size}; give the number of labelled images, 1 or more")
     elif data_size > MAX_IMAGES:
         faults.append(f"--data-size is above {MAX_IMAGES:,}; give the number of labelled images that there are")
-    if classes is not None and not 2 <= classes <= MAX_CLASSES:
-        faults.append(f"--classes is {classes}; a classification has from 2 to {MAX_CLASSES} classes")
-    elif classes is not None and 1 <= data_size < classes:
     elif data_size == 1 and classes is None:
         faults.append(
             "--data-size is 1; a classification has 2 classes at least, and each needs an image "
             "(--data-size counts the images of all classes)"
         )
+    if classes is not None and not 2 <= classes <= MAX_CLASSES:
+        faults.append(f"--classes is {classes}; a classification has from 2 to {MAX_CLASSES} classes")
+    elif classes is not None and 1 <= data_size < classes:
         faults.append(
             f"--classes is {classes} with {data_size} images; each class needs one image at least "
             "(--data-size counts the images of all classes)"
@@ -143,12 +146,39 @@ def _limit_faults(asked: AskedLimits) -> list[str]:
 def _offer_faults(hardware: Hardware, runtimes: Sequence[str], precisions: Sequence[str]) -> list[str]:
     offers, device = hardware.offers, hardware.reference.name
     faults = [_not_offered("runtime", r, offers, device) for r in runtimes if r not in offers]
-    known = dict.fromkeys(p for name, offered in offers.items() if not runtimes or name in runtimes for p in offered)
-    if not faults:
-        faults += [_not_offered("precision", p, known, device) for p in precisions if p not in known]
-    return faults
+    asked = [r for r in runtimes if r in offers] or offers  # a runtime that is not offered has no precisions
+    known = dict.fromkeys(p for name in asked for p in offers[name])
+    return faults + [_not_offered("precision", p, known, device) for p in precisions if p not in known]
 
 
 def _not_offered(what: str, name: str, known: Iterable[str], device: str) -> str:
     # so few that all are named
-    return f"{device} offers no {what} {name!r}; it offers: {', '.join(known)}"
+    return f"{device} offers no {what} {name!r}; it offers: {', '.join(known)}{close_name(name, known)}"
+
+
+def command_of(request: Request) -> str:
+    """The command that asks the same question. Defaults of the hardware are left to it."""
+    parts = ["selector", "recommend", "--hardware", request.hardware, "--data-size", str(request.data_size)]
+    if request.classes is not None:
+        parts += ["--classes", str(request.classes)]
+    if request.domain is not None:
+        parts += ["--domain", request.domain]
+    options = {
+        "latency_ms": "--max-latency-ms",
+        "artifact_mb": "--max-artifact-mb",
+        "memory_mb": "--max-memory-mb",
+        "accuracy": "--min-accuracy",
+    }
+    for limit in request.limits:
+        if limit.origin.key == "limit.asked":
+            parts += [options[limit.name], f"{limit.bound:g}"]
+    for option, names in (
+        ("--runtime", request.runtimes),
+        ("--precision", request.precisions),
+        ("--backbones", request.backbones),
+    ):
+        if names:
+            parts += [option, ",".join(names)]
+    if request.seed:
+        parts += ["--seed", str(request.seed)]
+    return shlex.join(parts)

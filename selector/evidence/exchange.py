@@ -105,6 +105,9 @@ def load(paths: Sequence[Path], *, named: str | None = None) -> Figures:
         except InvalidEvidence as error:
             found += [f"{path}: {fault}" for fault in error.faults]
             continue
+        except InvalidInput as error:  # a name without a format, which names the file itself
+            found += error.faults
+            continue
         environments.update(documents)
         for place, row in rows:
             try:
@@ -112,7 +115,7 @@ def load(paths: Sequence[Path], *, named: str | None = None) -> Figures:
             except InvalidEvidence as error:
                 found += [f"{path}, {place}: {fault}" for fault in error.faults]
     if found:
-        raise InvalidEvidence(found)
+        raise InvalidEvidence(list(dict.fromkeys(found)))
     return Figures(tuple(records), environments)
 
 

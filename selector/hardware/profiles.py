@@ -54,7 +54,7 @@ def unknown_ids(runtimes: Iterable[str], precisions: Iterable[str], *, offered: 
     """A sentence for each runtime and precision of which nothing is known; `offered` runtimes are known too."""
     rows = (("runtime", runtimes, (*RUNTIMES, *offered)), ("precision", precisions, PRECISIONS))
     return [
-        f"no {what} {name!r}{close_name(name, known)}; known are: {', '.join(known)}"
+        f"no {what} {name!r}; known are: {', '.join(known)}{close_name(name, known)}"
         for what, names, known in rows
         for name in names
         if name not in known

@@ -1,10 +1,17 @@
-"""The JSON document of `recommend` (schema_version 1): design's keys, made from an `Answer` and nothing else."""
+"""The JSON document of `recommend` (schema_version 1): design's keys, made from an `Answer` and nothing else.
+
+Where no candidate keeps the limits the document has the same keys, those of an answer empty, and says why.
+"""
 
 import json
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from selector import __version__
-from selector.decision.answer import Answer, Candidate, Limit, Violation
+from selector.decision.answer import Answer, Candidate, Limit, Request, Violation
+from selector.decision.device import held_as
+from selector.decision.infeasible import Exclusion, NothingFeasible, times_over
+from selector.errors import NoFeasibleCandidate
 from selector.evidence.record import Figure, FreezePoint
 from selector.reporting.words import say
 
@@ -26,14 +33,9 @@ def document(
     return {
         "schema_version": SCHEMA_VERSION,
         "version": __version__,
-        "request": _request(answer),
+        "request": _request(answer.request, answer.reference.name),
         "recommendation": {
-            "backbone": chosen.backbone,
-            "family": chosen.family.value,
-            "freeze": _freeze(chosen.freeze),
-            "runtime": chosen.runtime,
-            "precision": chosen.precision,
-            "resolution": chosen.resolution,
+            **_configuration(chosen),
             "hyperparameters": answer.recommendation.hyperparameters,
             "expected": _expected(chosen),
             "probability_best": chosen.probability_best,
@@ -71,7 +73,57 @@ def document(
 
 def write(answer: Answer, language: str = "en", *, report: str | None = None, study: "TuneResult | None" = None) -> str:
     """The document as JSON text, a line for each of its keys. Raises ValueError for numbers that JSON cannot hold."""
-    made = document(answer, language, report=report, study=study)
+    return _text(document(answer, language, report=report, study=study))
+
+
+def refusal(error: NoFeasibleCandidate, language: str = "en") -> dict[str, Any]:
+    """The document where no candidate keeps the limits: which limit excludes what, and the nearest misses.
+
+    A search on the user's images that refuses has no candidates to show: only its message stands there.
+    """
+    found = error.found if isinstance(error, NothingFeasible) else None
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "request": _request(found.request, found.reference.name) if found else None,
+        "recommendation": None,
+        "why_none": str(error).splitlines(),
+        "exclusions": [_exclusion(e) for e in found.exclusions] if found else [],
+        "nearest_misses": [_candidate(c, language) | _misses(c) for c in found.nearest] if found else [],
+        "candidates": [_candidate(c, language) for c in found.candidates] if found else [],
+        "document_table": {},
+        "claims": [],
+        "policy": None,
+        "next_measurements": [],
+        "notes": [],
+        "command": found.command if found else None,
+        "report": None,
+    }
+
+
+def write_refusal(error: NoFeasibleCandidate, language: str = "en") -> str:
+    """The document of `refusal` as JSON text, as `write` does."""
+    return _text(refusal(error, language))
+
+
+def _exclusion(exclusion: Exclusion) -> dict[str, Any]:
+    """The limit, how many candidates it rules out, and by how much the one that breaks it least breaks it."""
+    nearest = exclusion.nearest
+    broken = [v for v in nearest.violations if v.limit == exclusion.limit] if nearest else []
+    return {
+        "limit": _limit(exclusion.limit),
+        "excluded": exclusion.excluded,
+        "alone": exclusion.alone,
+        "nearest": {**_configuration(nearest), **_violation(broken[0])} if nearest and broken else None,
+    }
+
+
+def _misses(candidate: Candidate) -> dict[str, Any]:
+    times = times_over(candidate)[0]
+    return {"times_over": times if isfinite(times) else None}
+
+
+def _text(made: dict[str, Any]) -> str:
     lines = (f"{json.dumps(key)}: {_line(value)}" for key, value in made.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -81,11 +133,10 @@ def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _request(answer: Answer) -> dict[str, Any]:
-    request = answer.request
+def _request(request: Request, reference: str) -> dict[str, Any]:
     return {
         "hardware": request.hardware,
-        "reference_device": answer.reference.name,
+        "reference_device": reference,
         "data_size": request.data_size,
         "classes": request.classes,
         "domain": request.domain,
@@ -106,7 +157,7 @@ def _limit(limit: Limit) -> dict[str, Any]:
     }
 
 
-def _candidate(c: Candidate, language: str) -> dict[str, Any]:
+def _configuration(c: Candidate) -> dict[str, Any]:
     return {
         "backbone": c.backbone,
         "family": c.family.value,
@@ -114,6 +165,12 @@ def _candidate(c: Candidate, language: str) -> dict[str, Any]:
         "runtime": c.runtime,
         "precision": c.precision,
         "resolution": c.resolution,
+    }
+
+
+def _candidate(c: Candidate, language: str) -> dict[str, Any]:
+    return {
+        **_configuration(c),
         "params": c.params,
         "macs": c.macs,
         "expected": _expected(c),
@@ -148,6 +205,8 @@ def _violation(violation: Violation) -> dict[str, Any]:
         "limit": violation.limit.name,
         "sense": violation.limit.sense,
         "bound": violation.limit.bound,
+        # which part of the evidence the limit is held against
+        "held": None if violation.figure is None else held_as(violation.figure, violation.limit.name),
         "figure": _megabytes(violation.figure) if in_megabytes else _figure(violation.figure),
     }
 

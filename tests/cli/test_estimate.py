@@ -85,6 +85,32 @@ def test_bad_questions_are_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys:
     assert run(monkeypatch, "estimate", "resnet18", "--hardware", "nvidia-rtx-4090", "--runtime", "tensorrt") == 5
 
 
+def test_faults_of_hardware_backbones_runtimes_and_precisions_are_told_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = ("resnt50", "--hardware", "rasberry-pi-4", "--runtime", "tflte,armnn", "--precision", "fp23")
+    assert run(monkeypatch, "estimate", *asked) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 4
+    for nearest in ("resnet50", "raspberry-pi-4", "tflite", "fp32"):
+        assert f"did you mean '{nearest}'" in told
+    assert run(monkeypatch, "hardware", "plan", "edge", "--runtime", "tflte", "--precision", "fp23") == 2
+    told = capsys.readouterr().err
+    assert [line.rpartition("; ")[2] for line in told.splitlines()] == [
+        "did you mean 'tflite'?",
+        "did you mean 'fp32'?",
+    ]
+    for command in (
+        ("calibrate", "rasberry-pi-4", "--from", str(tmp_path / "missing.csv")),
+        ("import-evidence", "rasberry-pi-4", str(tmp_path / "missing.csv")),
+    ):
+        assert run(monkeypatch, "hardware", *command) == 2
+        told = capsys.readouterr().err
+        assert len(told.splitlines()) == 2
+        assert "did you mean 'raspberry-pi-4'" in told
+        assert "missing.csv" in told
+
+
 def test_calibrate_makes_a_device_and_estimates_follow(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

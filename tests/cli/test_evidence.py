@@ -135,6 +135,18 @@ def test_one_bad_row_keeps_all_files_out(run: Run, figures: list[Record], tmp_pa
     assert not (tmp_path / "other.sqlite").exists()
 
 
+def test_faults_of_several_files_are_told_together(run: Run, figures: list[Record], tmp_path: Path) -> None:
+    (tmp_path / "a.xls").write_bytes(b"x")
+    (tmp_path / "b.json").write_text("{")
+    (tmp_path / "c.csv").write_bytes(b"\xff")
+    files = [tmp_path / name for name in ("a.xls", "b.json", "c.csv", "d.csv", "e.txt")]
+    done = run("import", *files)
+    assert (done.code, done.out) == (2, "")
+    told = done.err.splitlines()
+    assert [next(f.name for f in files if str(f) in line) for line in told] == [f.name for f in files]
+    assert len(run("import", *files, "--format", "xls").err.splitlines()) == 1
+
+
 def test_failures_are_one_message(run: Run, figures: list[Record], tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<html>" * 100)
     for arguments, code in (

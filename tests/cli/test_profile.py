@@ -108,6 +108,14 @@ def test_all_faults_of_the_request_at_once(run: Run) -> None:
         assert part in err
 
 
+def test_faults_of_weights_and_images_are_told_with_those_of_the_grid(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("resnet81", "resnet18", "--weights", tmp_path / "w", "--images", tmp_path / "i", "--threads", 0)
+    assert code == 2
+    assert len(err.splitlines()) == 4
+    for part in ("no backbone 'resnet81'", "0 threads", f"{tmp_path / 'w'}", f"{tmp_path / 'i'}"):
+        assert part in err
+
+
 def test_no_backbone_is_bad_input(run: Run) -> None:
     code, _, err = run()
     assert code == 2

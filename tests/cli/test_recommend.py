@@ -102,6 +102,7 @@ def test_quiet_prints_the_place_alone(home: Path, tmp_path: Path) -> None:
         ((*ASKED, "--max-latency-ms", "0.001"), 3, ("nearest is", "latency_ms")),
         ((*ASKED, "-o", "missing/page.html"), 1, ("cannot write",)),
         ((*ASKED, "--lang", "fr"), 2, ("en and zh",)),
+        (("--hardware", "edge", "--data-size", "1"), 2, ("2 classes at least",)),
         ((*ASKED, "--domain", "cats"), 2, ("fine-grained",)),
         ((*ASKED, "--backbones", "resnet5,vgg16"), 2, ("'resnet50'",)),
     ],
@@ -114,6 +115,94 @@ def test_what_goes_wrong_is_told_without_a_traceback(
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            (
+                "--hardware",
+                "egde",
+                "--data-size",
+                "0",
+                "--runtime",
+                "onxruntime",
+                "--precision",
+                "fp23",
+                "--lang",
+                "fr",
+            ),
+            (
+                "--lang is 'fr'",
+                "'edge'",
+                "--data-size is 0",
+                "'onnxruntime'",
+                "int8-static; did you mean 'fp32'",
+            ),
+        ),
+        (
+            (*ASKED, "--runtime", "onxruntime,tflite", "--precision", "fp23", "--save", "model", "--domain", "cats"),
+            ("--save needs --data", "did you mean 'onnxruntime'", "did you mean 'fp32'", "fine-grained"),
+        ),
+        (
+            ("--hardware", "egde", "--data", "nowhere", "--budget", "soon", "--weights", "none", "--seed", "-1"),
+            ("--budget 'soon' is no time", "nowhere does not exist", "'edge'", "--weights none", "--seed is -1"),
+        ),
+        (("--hardware", "egde", "--data", "nowhere"), ("nowhere does not exist", "'edge'")),
+    ],
+)
+def test_all_faults_are_told_at_once(home: Path, tmp_path: Path, arguments: tuple[str, ...], words: list[str]) -> None:
+    done = run(home, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    told = done.stderr.splitlines()
+    assert len(told) == len(words), done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("images", "notes"),
+    [
+        ("2", ("for so few images two were considered", "1.00 images a class are fewer than 10")),
+        ("60", ("2 to 12 were considered", "5.00 images a class are fewer than 10")),
+        ("5000", ("2 to 200 were considered",)),
+    ],
+)
+def test_few_images_are_answered_with_what_that_means(home: Path, images: str, notes: tuple[str, ...]) -> None:
+    made = document(run(home, "--hardware", "edge", "--data-size", images, "--json"))
+    told = [note for note in made["notes"] if "were considered" in note or "images a class" in note]
+    assert len(told) == len(notes)
+    assert all(any(part in note for note in told) for part in notes), told
+    accuracy = made["recommendation"]["expected"]["accuracy"]
+    assert accuracy["high"] - accuracy["low"] > (20 if images == "2" else 5)
+
+
+def test_where_no_candidate_keeps_the_limits_the_document_says_which_limit_excludes_what(
+    home: Path, tmp_path: Path
+) -> None:
+    limits = ("--max-latency-ms", "8", "--min-accuracy", "99.9")
+    done = run(home, *ASKED, "--json", *limits, "-o", "answer.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    made = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
+    answered = document(run(home, *ASKED, "--json"))
+    assert made.keys() >= answered.keys()
+    assert (made["schema_version"], made["recommendation"], made["report"]) == (1, None, None)
+    assert made["why_none"] == [line.removeprefix("selector: ") for line in done.stderr.splitlines()]
+    assert made["request"]["limits"] == [e["limit"] for e in made["exclusions"]]
+    assert all(c["violations"] and not c["feasible"] for c in made["candidates"])
+    for e in made["exclusions"]:
+        breaking = [c for c in made["candidates"] if any(v["limit"] == e["limit"]["name"] for v in c["violations"])]
+        assert e["excluded"] == len(breaking)
+        assert e["alone"] == sum(len(c["violations"]) == 1 for c in breaking)
+    by = {e["limit"]["name"]: e["nearest"] for e in made["exclusions"]}
+    assert by["latency_ms"]["figure"]["value"] > 8
+    assert by["latency_ms"]["held"] in ("value", "p90", "high")
+    assert by["accuracy"]["figure"]["value"] < 99.9
+    nearest = made["nearest_misses"]
+    assert 1 < len(nearest) == len({c["backbone"] for c in nearest})
+    assert [c["times_over"] for c in nearest] == sorted(c["times_over"] for c in nearest)
+    assert nearest[0]["backbone"] in done.stderr
+    assert run(home, *ASKED, "--json", *limits).stdout == (tmp_path / "answer.json").read_text(encoding="utf-8")
 
 
 def test_a_former_page_stays_when_the_answer_fails(home: Path, tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_faults_are_told_at_once_and_nothing_is_written(home: Path) -> None:
     assert not list(home.parent.glob("*.html"))
 
 
+def test_the_page_s_faults_do_not_hide_those_of_the_questions(home: Path) -> None:
+    done = run(home, "--compare", "egde", "cpu", "--data-size", "0", "--lang", "fr", "--domain", "cats")
+    assert done.returncode == 2
+    told = done.stderr.splitlines()
+    assert len(told) == 4
+    for word in ("--lang is 'fr'", "did you mean 'edge'", "--data-size is 0", "domain 'cats'"):
+        assert word in done.stderr
+
+
 def test_unwritable_place_is_told_before_the_work(home: Path) -> None:
     done = run(home, "--compare", "edge", "--data-size", "500", "-o", str(home.parent / "missing" / "page.html"))
     assert done.returncode == 1

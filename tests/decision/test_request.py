@@ -44,6 +44,23 @@ def test_more_classes_than_images_are_refused() -> None:
         check("board", HARDWARE, 10, classes=11)
 
 
+def test_one_image_is_no_classification() -> None:
+    with pytest.raises(InvalidInput, match="2 classes at least"):
+        check("board", HARDWARE, 1)
+    assert check("board", HARDWARE, 2).data_size == 2
+
+
+def test_a_wrong_runtime_does_not_hide_a_wrong_precision() -> None:
+    for runtimes, hardware in ((["tflight"], HARDWARE), (["tflight"], None), (["tflite", "tflight"], HARDWARE)):
+        with pytest.raises(InvalidInput) as caught:
+            check("board", hardware, 10, runtimes=runtimes, precisions=["fp23"])
+        runtime, precision = caught.value.faults
+        assert "no runtime 'tflight'" in runtime
+        assert runtime.endswith("did you mean 'tflite'?")
+        assert "no precision 'fp23'" in precision
+        assert precision.endswith("did you mean 'fp32'?")
+
+
 def test_a_limit_of_the_user_replaces_the_default_and_says_so() -> None:
     limits = check("board", HARDWARE, 10, limits=AskedLimits(latency_ms=7.0, accuracy=80.0)).limits
     assert [(limit.name, limit.bound, limit.sense, limit.origin.key) for limit in limits] == [

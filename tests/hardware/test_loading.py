@@ -257,7 +257,8 @@ def test_a_class_is_no_reference_device(folder: Path) -> None:
     path = write(folder, "mine", text)
     with pytest.raises(InvalidProfile) as caught:
         reference_device(profile("mine", folder), folder)
-    assert str(caught.value) == f"{path}: reference_devices[0]: 'edge' is a class; name a device, for example raspberry-pi-4"
+    told = f"{path}: reference_devices[0]: 'edge' is a class; name a device, for example raspberry-pi-4"
+    assert str(caught.value) == told
 
 
 def test_the_name_local_is_taken(folder: Path) -> None:

@@ -235,8 +235,8 @@ def test_figures_of_the_readme_tables(
 
 
 def test_every_runtime_that_is_measured_or_published_is_a_known_one() -> None:
-    from selector.profiling.runtimes import RUNTIMES as measured
+    from selector.profiling import runtimes
 
     published = {f.runtime for p in load_profiles().values() for f in p.published}
     offered = {offer.name for p in load_profiles().values() for offer in p.runtimes}
-    assert set(RUNTIMES) == {*measured, *published, *offered}
+    assert set(RUNTIMES) == {*runtimes.RUNTIMES, *published, *offered}
