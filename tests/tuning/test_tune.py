@@ -64,6 +64,7 @@ def test_a_search_ends_within_its_budget_with_a_whole_model(cells: Path, weights
     }
     assert "test" in result.winner.result["int8"] or "left_out" in result.winner.result["int8"]
     assert {p.phase for p in heard} == {"data", "screening", "search", "winner"}
+    assert any(p.passing and p.phase == "search" and p.says.startswith("trial 0: ") for p in heard)
     document = json.loads(json.dumps(result.as_json()))
     assert document["budget"]["stop_reason"] == "trials"
     assert document["trials"][0]["epochs"]

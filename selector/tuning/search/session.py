@@ -29,6 +29,7 @@ OVERRUN = 0.04
 
 FEWEST_EPOCHS = 3
 SIGN_OF_LIFE_S = 30.0
+PULSE_S = 1.0
 GIVE_UP_AFTER = 12
 """So many proposals in a row that do not fit the time end the search."""
 
@@ -56,6 +57,7 @@ class _Running:
     fill: dict[str, Any] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     pruned: bool = False
+    doing: str = "starting"
 
 
 @dataclass
@@ -73,11 +75,13 @@ class Session:
     constraints: Limit  # by name, at most zero where kept
     reserve: Callable[[], Reserve]
     tell: Callable[[str], None]
+    tell_passing: Callable[[str], None] = lambda says: None
     stop_reason: str = "budget"
     _running: dict[int, _Running] = field(default_factory=dict)
     _misfits: int = 0
     _unfit: int = 0
     _seen: float = 0.0
+    _pulsed: float = 0.0
     _started: int = 0
     # whose cache does not grow any more for want of room, and whether it holds anything
     _full: dict[tuple[str, str, int], bool] = field(default_factory=dict)
@@ -95,6 +99,7 @@ class Session:
             if self.search_left_s < -OVERRUN * self.budget.asked_s:
                 self._stop_all()
             self._sign_of_life()
+            self._pulse()
         if self._unfit:
             self.tell(f"{self._unfit} proposed trials would not have fitted the time that was left")
 
@@ -158,7 +163,7 @@ class Session:
             self._train(number, running)
 
     def _train(self, number: int, running: _Running) -> None:
-        running.stage, running.stage_began = "trial", time.monotonic()
+        running.stage, running.stage_began, running.doing = "trial", time.monotonic(), "training"
         seconds = max(self.search_left_s - self.pace.start_seconds, 1.0)
         arguments = {
             "recipe": running.recipe.as_json(),
@@ -172,7 +177,9 @@ class Session:
         running = self._running.get(number)
         if running is None:
             return
-        if event["event"] == "epoch":
+        if event["event"] == "progress":
+            running.doing = f"{event['done']} of {event['all']} images cached"
+        elif event["event"] == "epoch":
             self._on_epoch(number, running, event)
         elif event["event"] == "batch-halved":
             self._note(running.trial, "batch_size", event["batch_size"])
@@ -209,6 +216,9 @@ class Session:
     def _on_epoch(self, number: int, running: _Running, event: dict[str, Any]) -> None:
         epoch = {k: v for k, v in event.items() if k != "event"}
         running.epochs.append(epoch)
+        running.doing = f"{epoch['progress']:.0%} trained"
+        if epoch["validation_macro_f1"] is not None:
+            running.doing += f", macro-F1 {epoch['validation_macro_f1']:.3f}"
         if running.pruned or epoch["validation_macro_f1"] is None:
             return
         step = max(1, round(100 * epoch["progress"]))
@@ -259,6 +269,12 @@ class Session:
         for number in self._running:
             if number not in self.crew.idle:
                 self.crew.stop(number)
+
+    def _pulse(self) -> None:
+        """Between the lines that stay, what each trial is at: the time that is left goes on with it."""
+        if time.monotonic() - self._pulsed > PULSE_S and self._running:
+            self._pulsed = time.monotonic()
+            self.tell_passing("; ".join(f"trial {r.trial.number}: {r.doing}" for r in self._running.values()))
 
     def _sign_of_life(self) -> None:
         if time.monotonic() - self._seen > SIGN_OF_LIFE_S:
