@@ -30,6 +30,7 @@ class Point:
     latency_ms: float
     intensity: float  # operations a byte
     gflops: float  # achieved
+    stable: bool  # whether its time settled
     share: float  # of the fp32 roof at this intensity; above 1 where int8 outruns fp32, or caches outrun memory
 
 
@@ -78,6 +79,7 @@ def point(record: Record, peaks: Peaks) -> Point:
         record.figure.value,
         intensity,
         gflops,
+        record.stable is not False,
         gflops / roof,
     )
 

@@ -1,6 +1,7 @@
 """Draws what the profiler measured: a device's roofline, and the costs of one backbone's blocks. Decides nothing."""
 
 from html import escape
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 from selector.backbones.catalog import Family, backbone, names
@@ -41,13 +42,27 @@ def draw_roofline(chart: Roofline) -> "go.Figure":
             y=[short(p.gflops) for p in points],
             mode="markers",
             name=name,
-            marker={"color": colour, "size": 10, "symbol": [_symbol(p) for p in points]},
+            # hollow where the time never settled
+            marker={
+                "color": colour,
+                "size": 10,
+                "symbol": [_symbol(p) + ("" if p.stable else "-open") for p in points],
+                "line": {"width": 1.5},
+            },
             hovertext=[_hover(p) for p in points],
             hoverinfo="text",
         )
-    figure.update_xaxes(type="log", title="operations a byte moved, at least (FLOP/B)")
-    figure.update_yaxes(type="log", title="achieved, GFLOP/s")
+    figure.update_xaxes(type="log", title="operations a byte moved, at least (FLOP/B)", **_ticks(left, right))
+    heights = [peaks.gflops, left * peaks.gb_s, *(p.gflops for p in chart.points)]
+    figure.update_yaxes(type="log", title="achieved, GFLOP/s", **_ticks(min(heights) / 2, max(heights) * 2))
     return figure
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """1, 2 and 5 of each decade, written out: the library's own marks are digits without their decade."""
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    values = [v for k in decades for v in (1 * 10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low / 2 <= v <= high * 2]
+    return {"tickvals": values, "ticktext": [f"{v:,g}" for v in values]}
 
 
 def draw_blocks(costs: BlockCosts) -> "go.Figure":
@@ -77,9 +92,10 @@ def _symbol(point: Point) -> str:
 
 
 def _hover(point: Point) -> str:
+    doubt = "" if point.stable else ", never settled"
     return (
         f"<b>{escape(point.backbone)}</b> {escape(point.runtime)} {point.precision}, {point.resolution} px, "
-        f"batch {point.batch_size}<br>p50 {point.latency_ms:.2f} ms<br>{point.gflops:,.1f} GFLOP/s at "
+        f"batch {point.batch_size}<br>p50 {point.latency_ms:.2f} ms{doubt}<br>{point.gflops:,.1f} GFLOP/s at "
         f"{point.intensity:.1f} FLOP/B: {point.share:.0%} of the fp32 roof there"
     )
 

@@ -31,6 +31,7 @@ class Section:
     picture: Markup | None
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    numbers: range  # the columns that hold numbers
 
 
 def render_profile(
@@ -60,18 +61,20 @@ def render_blocks(costs: BlockCosts, says: str) -> str:
         _picture(draw_blocks(costs), "blocks"),
         ("block", "MACs, M", "activations, M", "parameters, M", "ms", "of time"),
         tuple(rows),
+        range(1, 6),
     )
     return _page(f"Where {costs.backbone} spends its work", (), (section,))
 
 
 def _roofline_section(chart: Roofline, number: int) -> Section:
-    threads = "" if chart.peaks.threads is None else f", {chart.peaks.threads} threads"
+    count = chart.peaks.threads
+    threads = "" if count is None else f", {count} thread{'s' * (count != 1)}"
     rows = [
         (
             p.backbone,
             f"{p.runtime} {p.precision}",
             str(p.resolution),
-            f"{p.latency_ms:,.2f}",
+            f"{'' if p.stable else '~'}{p.latency_ms:,.2f}",
             f"{p.intensity:,.1f}",
             f"{p.gflops:,.1f}",
             f"{p.share:.0%}",
@@ -86,10 +89,13 @@ def _roofline_section(chart: Roofline, number: int) -> Section:
             "Bytes are the least that has to move if each layer reads its input and weights and writes its output "
             "once: an approximation. Caches and fused layers can lift a point above the slope, 8-bit arithmetic above "
             "the fp32 roof.",
+            "A colour is a runtime and precision, a shape a family: circle ResNet, square VGG, diamond EfficientNet, "
+            "triangle MobileNet. Hollow, and ~ in the table: a time that never settled.",
         ),
         _picture(draw_roofline(chart), f"roofline-{number}"),
         ("backbone", "runtime", "px", "p50, ms", "FLOP/B", "GFLOP/s", "of the roof"),
         tuple(rows),
+        range(2, 7),
     )
 
 
@@ -113,7 +119,7 @@ def _figures_section(records: Sequence[Record]) -> Section:
             )
         )
     headings = ("backbone", "runtime", "frozen", "px", "batch", "threads", "metric", "value", "", "source")
-    return Section("Figures", (), None, headings, tuple(rows))
+    return Section("Figures", (), None, headings, tuple(rows), range(3, 6))
 
 
 def _picture(figure: "go.Figure", name: str) -> Markup:

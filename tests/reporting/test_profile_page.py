@@ -17,17 +17,25 @@ COSTS = BlockCosts(
 )
 
 
-def record(backbone: str, ms: float, source: str = "a <b>test</b>") -> Record:
+def record(backbone: str, ms: float, source: str = "a <b>test</b>", *, stable: bool = False) -> Record:
     at = Conditions(backbone, "local", "onnxruntime", "1", "fp32", 224, 1, 2)
-    return Record.of("latency_ms_p50", ms, at, provenance=Provenance.MEASURED, source=source, stable=False)
+    return Record.of("latency_ms_p50", ms, at, provenance=Provenance.MEASURED, source=source, stable=stable)
 
 
 def test_the_roof_bends_at_the_ridge_and_points_keep_their_place() -> None:
-    chart = roofline("here", [record("resnet18", 20.0), record("vgg16", 90.0)], Peaks(200.0, 20.0, 2, "a test"))
+    records = [record("resnet18", 20.0), record("vgg16", 90.0, stable=True)]
+    chart = roofline("here", records, Peaks(200.0, 20.0, 2, "a test"))
     roof, points = draw_roofline(chart).data
     assert (roof.x[1], roof.y[1]) == (10.0, 200.0)
     assert list(points.y) == [float(f"{p.gflops:.5g}") for p in chart.points]
-    assert points.marker.symbol == ("square", "circle")  # VGG, which is the faster one here, then ResNet
+    # VGG, which is the faster one here, then ResNet, whose time never settled
+    assert points.marker.symbol == ("square", "circle-open")
+
+
+def test_the_marks_of_an_axis_are_whole_numbers_with_their_decade() -> None:
+    axis = draw_roofline(roofline("here", [record("vgg16", 90.0)], Peaks(200.0, 20.0, 2, "a test"))).layout.yaxis
+    assert {"20", "50", "100", "200"} <= set(axis.ticktext)
+    assert [float(text.replace(",", "")) for text in axis.ticktext] == list(axis.tickvals)
 
 
 def test_shares_of_blocks_are_drawn_beside_each_other() -> None:
@@ -39,6 +47,7 @@ def test_a_page_holds_its_figures_and_asks_nobody() -> None:
     records = [record("resnet18", 20.0)]
     page = render_profile("here", records, [roofline("here", records, Peaks(200.0, 20.0, 2, "a test"))], ["a note"])
     assert "Roofline of here, 2 threads" in page
+    assert '<td class="n">~20.00</td>' in page
     assert "never settled" in page
     assert "a &lt;b&gt;test&lt;/b&gt;" in page
     assert "default-src 'none'" in page
