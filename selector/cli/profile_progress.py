@@ -16,7 +16,6 @@ REDRAW_S = 0.2  # drawing takes a hundredth of a second, and the next window wai
 TIMES = ("latency_ms_p50", "train_step_ms", "ms_per_sample")
 COLUMNS = (
     ("load_ms", "load"),
-    ("first_inference_ms", "first"),
     ("memory_rss_peak_bytes", "peak MB"),
     ("agreement_top1", "= fp32 %"),
 )
@@ -95,14 +94,14 @@ class Progress:
 
     def table(self, most_rows: int = MOST_ROWS) -> "Table":
         """What is finished and what is underway, the newest last; `…` stands for rows that found no room."""
-        from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         from selector.profiling.tables import cell
 
-        made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for heading in ("backbone", "how"):
-            made.add_column(heading, overflow="fold")
+            made.add_column(heading)  # narrower where the terminal is, by what `named` says
         for heading in ("px", "threads", "ms", *(heading for _, heading in COLUMNS)):
             made.add_column(heading, justify="right", no_wrap=True)
         failed = {key_of_job(failure.job): failure.outcome for failure in self.failures}
@@ -113,10 +112,12 @@ class Progress:
         for key, figures in list(rows.items())[-most_rows:]:
             taken = next((figures[metric] for metric in TIMES if metric in figures), None)
             waiting = f"{underway[key]:.0%}" if key in underway else "–"
-            time_cell = f"[red]{failed[key]}[/]" if key in failed else cell(taken) if taken else waiting
+            time_cell = f"[red]{failed[key]}[/]" if key in failed else _time(taken) if taken else waiting
             backbone, how, pixels, threads = key
             rest = (cell(figures[metric]) if metric in figures else "" for metric, _ in COLUMNS)
-            made.add_row(backbone, how, str(pixels or ""), str(threads or ""), time_cell, *rest)
+            # a row is a line: two would not fit the height
+            named = [Text(text, no_wrap=True, overflow="ellipsis") for text in (backbone, how)]
+            made.add_row(*named, str(pixels or ""), str(threads or ""), time_cell, *rest)
         return made
 
     def _render(self) -> "RenderableType":
@@ -136,13 +137,19 @@ class Progress:
         self._drawn_at = time.monotonic()
 
 
+def _time(record: "Record") -> str:
+    from selector.profiling.tables import cell
+
+    return cell(record) + ("/image" if record.figure.metric.name == "ms_per_sample" else "")
+
+
 def key_of_job(job: "Job") -> Key:
     """The row of a job. Throughput has one a batch size, and one without while it is underway."""
     from selector.profiling.jobs import ThroughputJob, TrainingJob
 
     how = f"{job.runtime} {job.precision}"
     if isinstance(job, TrainingJob):
-        how += f", training, {job.freeze.name} frozen"
+        how += f", training {job.freeze.name}"
     elif isinstance(job, ThroughputJob):
         how += ", throughput"
     return job.backbone, how, job.resolution, job.threads
@@ -153,7 +160,7 @@ def key_of_record(record: "Record") -> Key:
     at = record.conditions
     how = f"{at.runtime} {at.precision}"
     if at.freeze is not None:
-        how += f", training, {at.freeze.name} frozen"
+        how += f", training {at.freeze.name}"
     elif record.figure.metric.name == "ms_per_sample":
-        how += f", batch {at.batch_size}, an image"
+        how += f", batch {at.batch_size}"
     return at.backbone, how, at.resolution, at.threads

@@ -8,6 +8,9 @@ GAIN = 0.05
 LARGEST = 64
 """The largest batch that is tried; TensorRT's engines are built for no larger ones."""
 
+SIZES = tuple(1 << k for k in range(LARGEST.bit_length()))
+"""All that may be tried: 1, 2, 4 … LARGEST."""
+
 LONGEST_BATCH_S = 2.0
 """A batch that would take longer is not tried: nobody waits for it, and its median would take minutes."""
 

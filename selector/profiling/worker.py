@@ -27,7 +27,7 @@ from selector.profiling.memory import mapped_library_pages, peak_rss_of_fork
 from selector.profiling.protocol import Measurement, Settings, Tracker
 from selector.profiling.results import ColdResult, Rate, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
-from selector.profiling.throughput import next_batch
+from selector.profiling.throughput import SIZES, next_batch
 
 
 class Channel:
@@ -186,12 +186,15 @@ def throughput(channel: Channel, task: dict[str, Any]) -> None:
                     step = loaded.bind(noise(job, size))
                     while not tracker.finished:
                         tracker.add(window(step, tracker))
-                        channel.tell("window", id=item["id"], progress=tracker.progress())
+                        # of all sizes that there may be: most models are saturated before
+                        progress = min(0.95, (len(known) + tracker.progress()) / len(SIZES))
+                        channel.tell("window", id=item["id"], progress=progress)
                     del step  # it holds the model and its batch
                     figure = tracker.measurement()
                     known[size] = figure.p50 / size
                     result = to_json(Rate(size, figure))
-                    channel.tell("rate", id=item["id"], result=result, timed_s=tracker.timed_s)
+                    told = {"result": result, "timed_s": tracker.timed_s}
+                    channel.tell("rate", id=item["id"], progress=min(0.95, len(known) / len(SIZES)), **told)
         except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
             outcome, detail = forks.classify_error(error)
             channel.tell("failed", id=item["id"], outcome=outcome, detail=detail)

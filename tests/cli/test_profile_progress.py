@@ -17,8 +17,8 @@ BATCHES = ThroughputJob("resnet18", "onnxruntime", "fp32", 224, 2)
 TRAINED = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 2, 8)
 
 
-def drawn(progress: Progress, rows: int = 16) -> list[str]:
-    console = Console(file=io.StringIO(), width=120)
+def drawn(progress: Progress, rows: int = 16, *, width: int = 120) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
     console.print(progress.table(rows))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -46,8 +46,14 @@ def test_each_configuration_has_a_row_with_what_is_known_of_it() -> None:
     assert "45%" in underway
     (broken,) = (line for line in lines if "vgg16" in line)
     assert "out-of-memory" in broken
-    assert any("batch 4, an image" in line and "0.50" in line for line in lines)
-    assert any("training, head frozen" in line and "10%" in line for line in lines)
+    assert any("onnxruntime fp32, batch 4" in line and "0.5000 ±2.0%/image" in line for line in lines)
+    assert any("torch-eager fp32, training head" in line and "10%" in line for line in lines)
+
+
+def test_a_row_is_one_line_on_a_narrow_terminal() -> None:
+    narrow, wide = (drawn(filled(Console(file=io.StringIO())), width=width) for width in (70, 120))
+    assert len(narrow) == len(wide)
+    assert any("2.00 ±2.0%" in line for line in narrow)
 
 
 def test_the_newest_rows_stay_where_there_is_no_room_for_all() -> None:
