@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selector.cli.console import stdout_console
 from selector.cli.options import Json, Output, Quiet, Store
 from selector.cli.profile_blocks import by_block
 from selector.cli.profile_grid import grid_of_blocks, read_grid
@@ -236,11 +237,9 @@ def _report(session: "Session", asked: int, console: "Console", *, as_json: bool
     from selector.profiling.tables import tables
 
     if not as_json:
-        from rich.console import Console
-
-        stdout = Console()
-        for table in tables(session.records):
-            stdout.print(table)
+        stdout = stdout_console()
+        for table in tables(session.records, stdout.width):
+            stdout.print(table, "")
     for failure in session.failures:
         console.print(f"{failure.job}: {failure.outcome}: {failure.detail}", style="red", markup=False, highlight=False)
     if not any(record.n for record in session.records):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selector.cli.console import stdout_console
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
 from selector.errors import NotComparable
 
@@ -89,15 +90,13 @@ def by_environment(records: "Sequence[Record]", store: "EvidenceStore") -> list[
 
 
 def _print(groups: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-
     from selector.profiling.tables import tables
 
-    console = Console()
+    console = stdout_console()
     for group in groups:
         console.print(described(group), highlight=False, style="bold", markup=False)
-        for table in tables(group["records"]):
-            console.print(table)
+        for table in tables(group["records"], console.width):
+            console.print("", table)
 
 
 def described(group: dict[str, Any]) -> str:

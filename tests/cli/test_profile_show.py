@@ -126,3 +126,45 @@ def test_what_does_not_go_with_blocks_is_told_at_once(run: Run) -> None:
     code, _, err = run("resnet18", "resnet34", "--by-block")
     assert code == 2
     assert "one backbone" in err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_names_are_whole_and_nothing_is_lost_in_a_narrow_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    from selector.evidence.record import FreezePoint
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("tf_mobilenetv3_large_minimal_100", "vgg19_bn")
+    figures = {
+        "latency_ms_p50": 1234.5,
+        "latency_ms_p90": 1345.6,
+        "agreement_top1": 98.7,
+        "cosine_logits": 0.99,
+        "load_ms": 2345.6,
+        "first_inference_ms": 456.7,
+        "memory_rss_peak_bytes": 2.5e9,
+        "artifact_bytes": 574.7e6,
+    }
+    steps = {"train_step_ms": 9876.5, "train_memory_rss_peak_bytes": 8.5e9, "params_trainable": 139.6e6}
+    records = []
+    for name in names:
+        at = record(1.0, name).conditions
+        trained = replace(at, runtime="torch-eager", batch_size=8, freeze=FreezePoint("last-3", 15, 18))
+        for metric, value in figures.items():
+            ends = {"low": 0.9 * value, "high": 1.1 * value} if metric == "latency_ms_p50" else {}
+            records.append(Record.of(metric, value, at, provenance=Provenance.MEASURED, source="a test", **ends))
+        for metric, value in steps.items():
+            records.append(Record.of(metric, value, trained, provenance=Provenance.MEASURED, source="a test"))
+    with open_store() as store:
+        store.add([replace(r, fingerprint="0123456789ab", protocol="2") for r in records])
+    code, out, _ = run("show")
+    assert code == 0
+    lines = out.splitlines()
+    assert all(len(line.rstrip()) <= columns for line in lines)
+    rows = [line.split() for line in lines]
+    first = next(row for row in rows if row[:1] == [names[0]])
+    assert first[1:4] == ["224", "1,234.50", "±10.0%"], "the most important figure stands first"
+    for shown in ("1,345.60", "98.7", "2,346", "456.7", "2,500.0", "574.7", "9,876.5", "8,500.0", "139.60"):
+        assert sum(shown in row for row in rows) == 2, f"{shown} stands in the row of each backbone"
+    assert ("continued" in out) is (columns < 200)
