@@ -154,10 +154,12 @@ def profile(
         finally:
             progress.close()
         write(session, before, True)
-    slowed = read_state().slowed_since(before)
+    after = read_state()
+    slowed = after.slowed_since(before)
     if slowed and not quiet:
         console.print(f"{slowed}: figures may be those of a slowed machine", style="yellow", highlight=False)
-    _report(session, len(jobs), console, as_json=as_json or output == Path("-"), quiet=quiet)
+    wall_s = (after.at - before.at).total_seconds()
+    _report(session, len(jobs), wall_s, console, as_json=as_json or output == Path("-"), quiet=quiet)
 
 
 def _writer(stack: ExitStack, output: Path | None, as_json: bool) -> Callable[["Session", "State", bool], None]:
@@ -184,6 +186,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
     from selector.profiling.energy import availability
     from selector.profiling.runtimes import runtime
 
+    after = read_state()
     devices = sorted({runtime(name).device for r in session.records if (name := r.conditions.runtime)})
     return {
         "schema_version": 1,
@@ -192,8 +195,9 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         "failures": [failure.as_json() for failure in session.failures],
         "environment": session.environment,
         # clocks and throttling; never read while something is timed
-        "state": {"before": before.as_json(), "after": read_state().as_json()},
-        "timed_s": session.timed_s,
+        "state": {"before": before.as_json(), "after": after.as_json()},
+        "wall_s": (after.at - before.at).total_seconds(),
+        "timed_s": session.timed_s,  # of that, inside timed inferences and training steps
         "energy": {device: availability(device) for device in devices},
         # records of a broken run that --resume took over: they are among `records`
         "resumed": {"measurements": session.kept.parts, "records": len(session.kept.records)},
@@ -229,7 +233,7 @@ def _interrupted(progress: Progress, console: "Console", session: "Session") -> 
     return INTERRUPTED
 
 
-def _report(session: "Session", asked: int, console: "Console", *, as_json: bool, quiet: bool) -> None:
+def _report(session: "Session", asked: int, wall_s: float, console: "Console", *, as_json: bool, quiet: bool) -> None:
     """Tables on stdout, failures on stderr. Raises NotComparable where nothing of `asked` configurations was measured.
 
     Some that failed are told and are no failure of the command: what was measured stands.
@@ -247,6 +251,8 @@ def _report(session: "Session", asked: int, console: "Console", *, as_json: bool
     if not quiet:
         unstable = sum(r.stable is False and r.figure.metric.name.endswith(("p50", "step_ms")) for r in session.records)
         note = f"; {unstable} marked ~ never settled" if unstable else ""
+        if session.timed_s:
+            note += f"; {wall_s:.0f} s, {1 - session.timed_s / wall_s:.0%} of it outside timed work"
         if failed := len({failure.job for failure in session.failures}):
             note += f"; configurations that failed, as said above: {failed} of {asked}"
         console.print(f"{len(session.records)} figures are in the evidence store{note}")

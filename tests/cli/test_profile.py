@@ -57,6 +57,7 @@ def test_the_document_keeps_its_contract(run: Run, tmp_path: Path) -> None:
     assert document == json.loads((tmp_path / "p.json").read_text())
     assert document["schema_version"] == 1
     assert document["complete"]
+    assert 0 < document["timed_s"] < document["wall_s"]
     assert document["failures"] == []
     wanted = "backbone freeze runtime precision resolution batch_size threads metric value low high unit n stable"
     for record in document["records"]:
@@ -74,6 +75,7 @@ def test_a_person_sees_a_table(run: Run) -> None:
     assert "resnet18" in out
     assert "p50" in out
     assert "figures are in the evidence store" in err
+    assert "of it outside timed work" in " ".join(err.split())
 
 
 def test_where_nothing_was_measured_it_says_so_with_5(run: Run) -> None:
