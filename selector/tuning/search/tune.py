@@ -186,7 +186,7 @@ class _Story:
         if strange := [name for name in space.backbones if name not in self.screening.known]:
             raise InvalidInput(
                 f"the study searches over {', '.join(space.backbones)}, of which {', '.join(strange)} was not screened "
-                "here; name the same ones with --backbones"
+                "here; give the weights of all of them with --weights"
             )
         counts = [sum(c.values()) for c in dataset.summary().counts.values()]
         images_per_class = train / len(dataset.classes)
@@ -211,6 +211,7 @@ class _Story:
             constraints=self._constraints,
             reserve=reserve,
             tell=self._say,
+            tell_passing=lambda says: self._say(says, passing=True),
         )
         session.run()
         return session
@@ -322,7 +323,8 @@ class _Story:
         folder = opened.folder / "trials" / str(best.number)
         file = folder / "result.json"
         result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        recipe = replace(recipe, batch_size=result.get("batch_size", recipe.batch_size))
+        kept = {**best.user_attrs, **result}
+        recipe = replace(recipe, batch_size=kept.get("batch_size", recipe.batch_size))
         reserve = session.reserve()
         save = self.request.save or opened.folder / "model"
         arguments = {
@@ -332,7 +334,7 @@ class _Story:
             "train_seconds": self.budget.left_s - reserve.after_training_s(self.budget.asked_s),
             "expected_seconds": reserve.run_s,
             "trial_folder": str(folder),
-            "predict_views": result.get("predict_views", 1),
+            "predict_views": kept.get("predict_views", 1),
             "command": self.request.command,
             "weights_digest": self.screening.known[recipe.backbone].digest,
             "budget_seconds": self.request.budget_s,
