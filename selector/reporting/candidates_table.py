@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from selector.decision.answer import Answer, Candidate, Violation
 from selector.decision.device import held_as
 from selector.evidence.record import Figure
+from selector.reporting.cited import cited, say_cited
 from selector.reporting.figures import representatives
 from selector.reporting.numbers import Shown, in_column, rounded
 from selector.reporting.sources import SourceUse
-from selector.reporting.words import say, text
+from selector.reporting.words import text
 
 FIGURES = ("accuracy", "latency", "artifact", "memory", "train_seconds")
 DETAILS = (*FIGURES, "latency_p90")  # the last has no column: it stands with a row's sources
@@ -129,7 +130,7 @@ def _row(rank: int, c: Candidate, language: str, *, best: bool, chosen: bool) ->
         regret="" if c.expected_regret is None else f"{c.expected_regret:.2f}",
         flags=flags,
         violations=tuple(violation_text(v, language) for v in c.violations),
-        conflicts=tuple(say(s, language) for s in c.conflicts),
+        conflicts=tuple(say_cited(s, language) for s in c.conflicts),
     )
 
 
@@ -166,7 +167,7 @@ def _figures(c: Candidate) -> tuple[Figure | None, ...]:
     return c.accuracy, c.latency, c.artifact, c.memory, c.train_seconds, c.latency_p90
 
 
-def payload(rows: tuple[Row, ...], sources: Sequence[SourceUse], shared: Shared) -> str:
+def payload(rows: tuple[Row, ...], sources: Sequence[SourceUse], shared: Shared, language: str) -> str:
     """The rows and further sources as JSON for `script.js`, by the numbers of what is `shared`; -1 for no figure."""
     texts = shared.texts
     packed = [
@@ -176,7 +177,7 @@ def payload(rows: tuple[Row, ...], sources: Sequence[SourceUse], shared: Shared)
             shared.executions.number((c.runtime, c.precision, c.resolution)),
             texts.number(c.freeze.name),
             c.freeze.frozen_blocks,
-            [_packed(f, s, shared) for f, s in zip(_figures(c), row.figures, strict=True)],
+            [_packed(f, s, shared, language) for f, s in zip(_figures(c), row.figures, strict=True)],
             row.odds,
             row.regret,
             row.flags,
@@ -186,14 +187,14 @@ def payload(rows: tuple[Row, ...], sources: Sequence[SourceUse], shared: Shared)
         for row in rows
         for c in (row.candidate,)
     ]
-    further = [[use.provenance.value, texts.number(use.source), use.figures] for use in sources]
+    further = [[use.provenance.value, texts.number(cited(use.source, language)), use.figures] for use in sources]
     return script_json({"rows": packed, "sources": further})
 
 
-def _packed(figure: Figure | None, shown: Shown | None, shared: Shared) -> int:
+def _packed(figure: Figure | None, shown: Shown | None, shared: Shared, language: str) -> int:
     if figure is None or shown is None:
         return -1
-    source = shared.texts.number(shown.source)
+    source = shared.texts.number(cited(shown.source, language))
     value = float(f"{figure.value:.5g}")
     return shared.figures.number((value, shown.value, shown.interval, shown.provenance[0], source))
 

@@ -13,6 +13,7 @@ from selector.decision.device import held_as
 from selector.decision.infeasible import Exclusion, NothingFeasible, times_over
 from selector.errors import NoFeasibleCandidate
 from selector.evidence.record import Figure, FreezePoint
+from selector.reporting.cited import say_cited
 from selector.reporting.words import say
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _candidate(c: Candidate, language: str) -> dict[str, Any]:
         "probability_best": c.probability_best,
         "expected_regret": c.expected_regret,
         "tied": c.tied,
-        "conflicts": [say(conflict, language) for conflict in c.conflicts],
+        "conflicts": [say_cited(conflict, language) for conflict in c.conflicts],
     }
 
 

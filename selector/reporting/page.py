@@ -21,6 +21,7 @@ from selector.decision.answer import Answer, Statement
 from selector.errors import InvalidInput
 from selector.evidence.record import Provenance
 from selector.reporting.candidates_table import COLUMNS, Shared, script_json
+from selector.reporting.cited import cited
 from selector.reporting.drawing import chart_json, draw_accuracy_by_size, draw_hardware_comparison
 from selector.reporting.figures import AccuracyBySize, HardwareComparison, accuracy_by_size, hardware_comparison
 from selector.reporting.view import (
@@ -173,6 +174,7 @@ def _environment(lang: str) -> jinja2.Environment:
         dimensions=DIMENSIONS,
         columns=COLUMNS,
         known=lambda key: has(key, lang),
+        cite=lambda source: cited(source, lang),
         provenances=tuple(Provenance),
     )
     environment.filters["spoken"] = partial(_say, lang)

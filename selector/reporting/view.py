@@ -140,7 +140,7 @@ def answer_view(
         limits=_limits(answer, language),
         rows=rows,
         top_rows=tuple(row for row in rows if row.representative)[:top_rows],
-        payload=payload(rows, found.uses[TOP_SOURCES:], shared),
+        payload=payload(rows, found.uses[TOP_SOURCES:], shared, language),
         every_depth=every_depth,
         pareto=pareto,
         latency=latency,

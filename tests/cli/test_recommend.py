@@ -87,6 +87,16 @@ def test_o_names_the_page_and_the_document_points_to_it(home: Path, tmp_path: Pa
     assert made["report"] == str(page)
     assert page.stat().st_size < 6_000_000
     assert any("张图像" in reason for reason in made["recommendation"]["why"])
+    text = page.read_text(encoding="utf-8")
+    for english in (
+        "prior of published transfer studies",
+        "counted: parameters",
+        "estimated from layers",
+        "in one process",
+    ):
+        assert english not in text, "our own sentences are Chinese on a Chinese page, in sources too"
+    assert "已发表迁移研究的先验" in text
+    assert "huggingface/pytorch-image-models results/results-imagenet.csv" in text, "what is cited stays"
 
 
 def test_quiet_prints_the_place_alone(home: Path, tmp_path: Path) -> None:

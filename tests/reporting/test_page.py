@@ -78,7 +78,7 @@ def test_text_from_outside_is_escaped(answer: Answer) -> None:
 def test_every_figure_of_a_row_keeps_its_source(answer: Answer) -> None:
     shared = Shared()
     rows = table_rows(answer, "en")
-    packed = json.loads(payload(rows, sources(answer).uses, shared))
+    packed = json.loads(payload(rows, sources(answer).uses, shared, "en"))
     held = json.loads(shared.as_json())
     for row, candidate in zip(packed["rows"], answer.candidates, strict=True):
         originals = [

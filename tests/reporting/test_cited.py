@@ -1,0 +1,87 @@
+"""Sources in Chinese: our own sentences are said, citations stay."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from selector.advisor import recommend
+from selector.decision.answer import Answer
+from selector.evidence.record import FreezePoint, Record
+from selector.evidence.store import open_store
+from selector.hardware.loading import load_profiles
+from selector.profiling.jobs import InferenceJob, TrainingJob
+from selector.profiling.protocol import Measurement
+from selector.profiling.results import ColdResult, Scribe, TrainingResult
+from selector.reporting.cited import cited, parts, recognised
+from selector.reporting.sources import sources
+
+
+@pytest.mark.parametrize(
+    ("source", "chinese"),
+    [
+        ("batch 1", "批大小 1"),
+        (
+            "prior of published transfer studies for any images; ImageNet top-1 76.5 % (ra_in1k; a/b c.csv); armnn 22",
+            "已发表迁移研究的先验,适用于任意图像; ImageNet top-1 76.5 %(ra_in1k; a/b c.csv); armnn 22",
+        ),
+        ("estimated: estimated from layers, rates and residuals of related devices | measured: batch 1",
+         "估计:由各层估计,依据相近设备的速率与残差 | 实测:批大小 1"),
+        ("A study of posix threads", "A study of posix threads"),
+        ("mlcommons/inference_results_v2.1 open/x/log.txt", "mlcommons/inference_results_v2.1 open/x/log.txt"),
+    ],
+)  # fmt: skip
+def test_our_own_sentences_are_said_and_citations_stay(source: str, chinese: str) -> None:
+    assert cited(source, "zh") == chinese
+    assert cited(source, "en") == source
+
+
+def test_brackets_keep_a_part_together() -> None:
+    assert parts("a (b; c); d; ") == ["a (b; c)", "d", ""]
+
+
+def _measured_here() -> list[Record]:
+    """What `selector profile` writes: latency that settled and that did not, load and memory, a training step."""
+    settled = Measurement(10.0, 9.9, 10.1, 11.0, 70, 7, 20, True, None)
+    unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±2%")
+    job = InferenceJob("resnet18", "onnxruntime", "fp32", 224, 2)
+    step = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 2, 8)
+    cold = ColdResult(100.0, 20.0, 10**8, 10**7)
+    scribe = Scribe("0123456789ab")
+    return [
+        *scribe.records(job, "1.0", settled),
+        *scribe.records(InferenceJob("resnet34", "onnxruntime", "fp32", 224, 2), "1.0", unsettled),
+        *scribe.records(job, "1.0", cold),
+        *scribe.records(step, "2.0", TrainingResult(settled, 1.0, 10**6, 10**8)),
+    ]
+
+
+@pytest.mark.parametrize("hardware", ["edge", "gpu", "cpu", "mobile", "local"])
+def test_every_sentence_of_ours_in_an_answer_is_recognised(hardware: str, tmp_path: Path) -> None:
+    store = tmp_path / "evidence.sqlite"
+    with open_store(store) as opened:
+        opened.add(_measured_here())
+    answer = recommend(hardware, 5000, classes=10, domain="natural", store=store)
+    left = {part for source in _sources(answer) for part in _unrecognised(source)}
+    assert not left, "no citation, so say it in reports/templates/words/*/source.toml"
+
+
+def test_every_sentence_of_ours_in_the_shipped_profiles_is_recognised() -> None:
+    published = {f.source for profile in load_profiles().values() for f in profile.published}
+    assert not {part for source in published for part in _unrecognised(source)}
+
+
+def _sources(answer: Answer) -> list[str]:
+    used = [use.source for use in sources(answer).uses]
+    return [*used, *(c.source for c in answer.claims), *(cell.source for cell in answer.document_table)]
+
+
+def _unrecognised(source: str) -> list[str]:
+    """Parts that are neither a sentence of ours nor a citation: a path, a runtime with its version."""
+    found = []
+    for part in (p for each in source.split(" | ") for p in parts(each)):
+        inner = re.sub(r"^(measured|published|estimated): ", "", part)
+        citation = "/" in inner or re.fullmatch(r"[\w.-]+ ?[\w.+-]*", inner)
+        if recognised(inner) is None and not citation:
+            found.append(inner)
+    return found
