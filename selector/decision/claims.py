@@ -80,9 +80,11 @@ def _resnet152(by_name: dict[str, Backbone]) -> Claim:
     published = stated["published"]
     original = published[stated["compared"]]
     own = by_name[stated["backbone"]].imagenet_top1
+    weights, pixels = stated["compared"].split(" at ")
     values: Values = {
         "original": original,
-        "compared": stated["compared"],
+        "compared": weights,
+        "pixels": pixels,
         "apart": abs(original - stated["top1"]),
         "stated": stated["top1"],
         "tolerance": f"{POINTS_TOLERANCE:g}",
