@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selector.cli.console import stdout_console
+from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, Output, Quiet, Store
 from selector.cli.profile_blocks import by_block
 from selector.cli.profile_grid import grid_of_blocks, read_grid
@@ -242,8 +242,8 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
 
     if not as_json:
         stdout = stdout_console()
-        for table in tables(session.records, stdout.width):
-            stdout.print(table, "")
+        for table in tables(session.records):
+            stdout.print(*folded(table.title, table.named, table.figures, stdout.width), "")
     for failure in session.failures:
         console.print(f"{failure.job}: {failure.outcome}: {failure.detail}", style="red", markup=False, highlight=False)
     if not any(record.n for record in session.records):

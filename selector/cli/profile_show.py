@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selector.cli.console import stdout_console
+from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
 from selector.errors import NotComparable
 
@@ -95,8 +95,8 @@ def _print(groups: list[dict[str, Any]]) -> None:
     console = stdout_console()
     for group in groups:
         console.print(described(group), highlight=False, style="bold", markup=False)
-        for table in tables(group["records"], console.width):
-            console.print("", table)
+        for table in tables(group["records"]):
+            console.print("", *folded(table.title, table.named, table.figures, console.width))
 
 
 def described(group: dict[str, Any]) -> str:

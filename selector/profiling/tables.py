@@ -1,16 +1,12 @@
-"""What a session measured, as tables for the terminal."""
+"""What a session measured, as tables; drawing them is the command line's."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from selector.evidence.record import Conditions, Figure, Record
 from selector.profiling.throughput import saturation
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 RATE = "ms_per_sample"
-GAP = 2  # blanks between columns
 SOMETIMES = (
     *("energy_mj", "agreement_top1", "cosine_logits"),
     *("train_memory_allocated_peak_bytes", "train_memory_reserved_peak_bytes", "train_memory_device_peak_bytes"),
@@ -27,7 +23,7 @@ INFERENCE_COLUMNS = (
     ("memory_rss_peak_bytes", "peak MB"),
     ("artifact_bytes", "file MB"),
 )
-"""Metric and heading, the most important first: what finds no room follows in a further table."""
+"""Metric and heading, the most important first."""
 TRAINING_COLUMNS = (
     ("train_step_ms", "step ms"),
     ("train_memory_rss_peak_bytes", "peak MB"),
@@ -40,11 +36,21 @@ TRAINING_COLUMNS = (
 )
 
 
-def tables(records: Sequence[Record], width: int | None = None) -> "Iterator[Table]":
-    """Tables for each runtime, precision and thread count, for training, and for throughput.
+Column = tuple[str, tuple[str, ...]]
+"""Heading and cells."""
 
-    Columns that find no room in `width` follow in a further table of the same rows; names are never broken.
-    """
+
+@dataclass(frozen=True, slots=True)
+class FigureTable:
+    """A table: columns that say what a row is about, and those of its figures, the most important first."""
+
+    title: str
+    named: tuple[Column, ...]
+    figures: tuple[Column, ...]
+
+
+def tables(records: Sequence[Record]) -> Iterator[FigureTable]:
+    """A table for each runtime, precision and thread count, for training, and for throughput."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         if record.figure.metric.name == RATE:
@@ -54,74 +60,33 @@ def tables(records: Sequence[Record], width: int | None = None) -> "Iterator[Tab
         groups.setdefault(f"{what}, batch {at.batch_size}, threads {at.threads}, times in ms", []).append(record)
     for title, group in groups.items():
         training = group[0].conditions.freeze is not None
-        yield from _figures(group, TRAINING_COLUMNS if training else INFERENCE_COLUMNS, title, width)
+        yield _figures(group, TRAINING_COLUMNS if training else INFERENCE_COLUMNS, title)
     yield from _throughput([record for record in records if record.figure.metric.name == RATE])
 
 
-def _figures(
-    records: Sequence[Record], columns: Sequence[tuple[str, str]], title: str, width: int | None
-) -> "Iterator[Table]":
+def _figures(records: Sequence[Record], columns: Sequence[tuple[str, str]], title: str) -> FigureTable:
     rows: dict[Conditions, dict[str, Record]] = {}
     for record in records:
         rows.setdefault(record.conditions, {})[record.figure.metric.name] = record
     told = {record.figure.metric.name for record in records}
-    named = _naming(list(rows))
-    figures = [
+    figures = (
         (heading, tuple(cell(of.get(metric)) for of in rows.values()))
         for metric, heading in columns
         # what not every run measures is no column of dashes
         if metric in told or metric not in SOMETIMES
-    ]
-    for number, part in enumerate(_parts(named, figures, width)):
-        yield _table(f"{title}, continued" if number else title, named, part)
+    )
+    return FigureTable(title, _naming(list(rows)), tuple(figures))
 
 
-Column = tuple[str, tuple[str, ...]]  # heading and cells
-
-
-def _naming(rows: Sequence[Conditions]) -> list[Column]:
-    """The columns that say what a row is about."""
+def _naming(rows: Sequence[Conditions]) -> tuple[Column, ...]:
     named = [("backbone", tuple(at.backbone for at in rows))]
     if any(at.freeze for at in rows):
         points = [at.freeze for at in rows]
         named.append(("frozen", tuple(f"{p.name} ({p.frozen_blocks}/{p.total_blocks})" if p else "" for p in points)))
-    return [*named, ("px", tuple(str(at.resolution) for at in rows))]
+    return (*named, ("px", tuple(str(at.resolution) for at in rows)))
 
 
-def _parts(named: Sequence[Column], figures: Sequence[Column], width: int | None) -> list[list[Column]]:
-    """The figures' columns in their order, cut so that each part fits into `width` beside the naming columns."""
-    taken = sum(map(_width, named))
-    parts: list[list[Column]] = [[]]
-    used = taken
-    for column in figures:
-        if parts[-1] and width is not None and used + _width(column) - GAP > width:
-            parts.append([])
-            used = taken
-        parts[-1].append(column)
-        used += _width(column)
-    return parts
-
-
-def _width(column: Column) -> int:
-    """What a column takes, the gap after it included."""
-    heading, cells = column
-    return max(map(len, (heading, *cells))) + GAP
-
-
-def _table(title: str, named: Sequence[Column], figures: Sequence[Column]) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
-    for heading, _ in named:
-        table.add_column(heading, justify="right" if heading == "px" else "left", overflow="fold")
-    for heading, _ in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in zip(*(cells for _, cells in (*named, *figures)), strict=True):
-        table.add_row(*row)
-    return table
-
-
-def _throughput(records: Sequence[Record]) -> "Iterator[Table]":
+def _throughput(records: Sequence[Record]) -> Iterator[FigureTable]:
     """Images a second at each batch size; a mark at the size beyond which little is gained."""
     groups: dict[str, dict[tuple[str, int | None], dict[int, Record]]] = {}
     for record in records:
@@ -136,9 +101,9 @@ def _throughput(records: Sequence[Record]) -> "Iterator[Table]":
                 rate = f"{'~' if record.stable is False else ''}{1e3 / record.figure.value:,.1f}"
                 mark = "enough" if size == enough else ""
                 rows.append((backbone, str(resolution), str(size), rate, cell(record), mark))
-        backbones, pixels, *figures = zip(*rows, strict=True)
-        headings = ("batch", "images/s", "ms/image", "")
-        yield _table(title, [("backbone", backbones), ("px", pixels)], list(zip(headings, figures, strict=True)))
+        headings = ("backbone", "px", "batch", "images/s", "ms/image", "")
+        columns = tuple(zip(headings, zip(*rows, strict=True), strict=True))
+        yield FigureTable(title, columns[:2], columns[2:])
 
 
 def cell(record: Record | None) -> str:
