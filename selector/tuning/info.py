@@ -77,6 +77,7 @@ class Screened:
     seconds: float
     runtime: str
     problem: str = ""
+    upright: bool | None = None  # whether pictures have an upright side; None: not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class TuneResult:
                     "seconds": s.seconds,
                     "runtime": s.runtime,
                     "problem": s.problem,
+                    "upright": s.upright,
                 }
                 for s in self.screened
             ],

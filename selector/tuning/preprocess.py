@@ -24,6 +24,9 @@ _RESAMPLING = {
 # in which order the eight symmetries of a square are taken: (mirrored, quarter turns), identity first
 _SYMMETRIES = ((False, 0), (True, 0), (False, 2), (True, 2), (False, 1), (False, 3), (True, 1), (True, 3))
 
+STANDING_ON_ITS_HEAD = 3
+"""The view of "dihedral" that is upside down and otherwise as before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -76,7 +79,7 @@ class Preprocess:
 AUGMENTATIONS = {
     "none": "the picture as it is",
     "flip": "the picture and its mirror image",
-    "dihedral": "the eight symmetries of a square (mirror images, quarter turns): for pictures without an upright side",
+    "dihedral": "the symmetries of a square (mirror images, then quarter turns): for pictures without an upright side",
     "document": "P5: random resized crop, mirror image, brightness and contrast by up to 0.2, scaled by the strength",
 }
 

@@ -88,14 +88,17 @@ def document_recipes(backbone: str, resolution: int) -> dict[str, Recipe]:
     }
 
 
-def rule_based_recipe(backbone: str, resolution: int, *, images_per_class: float, imbalance: float) -> Recipe:
-    """A first trial from rules of thumb.
+def rule_based_recipe(
+    backbone: str, resolution: int, *, images_per_class: float, imbalance: float, upright: bool | None = None
+) -> Recipe:
+    """A first trial from rules of thumb. `upright`: whether the pictures have an upright side, where that is known.
 
     A rate of 1e-3 with a one-cycle-like schedule suits tails that are trained from cached features: batches are small,
     and the statistics of the frozen prefix do not move. Class weights only where the classes differ, and by the
     square root of their frequency: full balance trades more precision for recall than macro-F1 rewards. Few images
-    a class are shown as they are and mirrored; many bear crops.
+    a class are shown as they are and mirrored, those without an upright side in all its mirror images; many bear crops.
     """
+    symmetric = "dihedral" if upright is False else "flip"
     return replace(
         Recipe(backbone, resolution=resolution),
         freeze="last-5",
@@ -104,7 +107,7 @@ def rule_based_recipe(backbone: str, resolution: int, *, images_per_class: float
         weight_decay=0.05,
         schedule="warmup-cosine",
         warmup=0.2,
-        augmentation="flip" if images_per_class < 1000 else "document",
+        augmentation=symmetric if images_per_class < 1000 else "document",
         strength=0.5,
         class_weights="sqrt" if imbalance > 1.5 else "none",
         epochs=8,

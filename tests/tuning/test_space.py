@@ -51,3 +51,12 @@ def test_few_images_a_class_make_the_rules_careful() -> None:
     assert few[1][1]["class_weights"] == "none"
     assert many[1][1]["class_weights"] == "sqrt"
     assert many[1][1]["augmentation"] == "document"
+
+
+def test_pictures_without_an_upright_side_are_turned_from_the_first_trial_on() -> None:
+    asked = {"images_per_class": 50.0, "imbalance": 1.0, "budget_s": 1200.0}
+    for upright, augmentation in ((None, "flip"), (True, "flip"), (False, "dihedral")):
+        first = dict(SPACE.first_trials(["vgg16"], upright=upright, **asked))
+        assert first["rule-based"]["augmentation"] == augmentation
+    assert ("rule-based, dihedral" in first) is False
+    assert "rule-based, dihedral" in dict(SPACE.first_trials(["vgg16"], upright=None, **asked))

@@ -21,6 +21,9 @@ LATER_START = 0.35
 LATER_END, FIRST_END = 0.5, 0.8
 """A pass that would last beyond this part of the budget is stopped: of a further backbone, and of the first."""
 
+LOOKS_FROM_S = 300.0
+"""Shorter budgets do not look whether pictures have an upright side, which takes some seconds."""
+
 
 @dataclass
 class _Pass:
@@ -118,6 +121,7 @@ class Screening:
             "backbone": name,
             "resolution": self.resolutions(name)[0],
             "depths": list(self.request.freezes),
+            "look_upright": self.budget.asked_s >= LOOKS_FROM_S,
             "latency_resolutions": [] if elsewhere or limits.max_latency_ms is None else list(self.resolutions(name)),
         }
 
@@ -132,7 +136,10 @@ class Screening:
         self.seconds[name] = (found["fill_seconds"], found["setup_seconds"])
         resolution = found.get("resolution", self.resolutions(name)[0])
         self.screened.append(
-            Screened(name, resolution, found["probe"], found["knn"], found["seconds"], found["runtime"])
+            Screened(
+                *(name, resolution, found["probe"], found["knn"], found["seconds"], found["runtime"]),
+                upright=found.get("upright"),
+            )
         )
         self.say(f"{name}: a linear probe reaches macro-F1 {found['probe']:.3f}")
 

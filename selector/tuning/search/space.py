@@ -89,7 +89,13 @@ class SearchSpace:
         return Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
 
     def first_trials(
-        self, ranked: Sequence[str], *, images_per_class: float, imbalance: float, budget_s: float
+        self,
+        ranked: Sequence[str],
+        *,
+        images_per_class: float,
+        imbalance: float,
+        budget_s: float,
+        upright: bool | None = None,
     ) -> list[tuple[str, dict[str, Any]]]:
         """Origins and parameters of the trials to begin with, for backbones `ranked` by screening, best first.
 
@@ -97,7 +103,9 @@ class SearchSpace:
         recipe, the document's two modes, and variations that rules of thumb cannot decide.
         """
         best, resolution = ranked[0], self.resolutions[0]
-        rule = rule_based_recipe(best, resolution, images_per_class=images_per_class, imbalance=imbalance)
+        rule = rule_based_recipe(
+            best, resolution, images_per_class=images_per_class, imbalance=imbalance, upright=upright
+        )
         rule = self._fit(rule)
         document = document_recipes(best, resolution)
         # the cheapest first: features of the plain view are cached by the screening, so it takes seconds
@@ -108,7 +116,7 @@ class SearchSpace:
         if budget_s < SHORT_BUDGET_S and "last-1" in self.freezes:
             chosen.insert(-1, ("rule-based, last block", replace(rule, freeze="last-1")))
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
-        if "dihedral" in self.augmentations:
+        if "dihedral" in self.augmentations and rule.augmentation != "dihedral" and upright is None:
             chosen.insert(len(chosen) - 2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))
         if len(self.resolutions) > 1:
             chosen.append(("rule-based, larger", replace(rule, resolution=self.resolutions[-1])))

@@ -49,7 +49,7 @@ from selector.tuning.search.study import (
 )
 
 MOST_VIEWS = 8
-VIEWS_SHARE = 0.15
+VIEWS_SHARE = 0.07
 """The part of the budget that caching the views of one depth may take; it sets their number, 2 to `MOST_VIEWS`."""
 
 READING_SHARE = 0.5
@@ -190,8 +190,15 @@ class _Story:
             )
         counts = [sum(c.values()) for c in dataset.summary().counts.values()]
         images_per_class = train / len(dataset.classes)
+        upright = {s.backbone: s.upright for s in self.screening.screened}[ranked[0]]
+        if upright is False:
+            self._say("turned pictures are recognised as well as upright ones: all their mirror images are used")
         first = space.first_trials(
-            ranked, images_per_class=images_per_class, imbalance=max(counts) / min(counts), budget_s=self.budget.asked_s
+            ranked,
+            images_per_class=images_per_class,
+            imbalance=max(counts) / min(counts),
+            budget_s=self.budget.asked_s,
+            upright=upright,
         )
         enqueue_first(opened, first)
         tested = len(dataset.positions(Split.TEST))

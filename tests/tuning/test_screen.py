@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selector.tuning.data.dataset import load_dataset
+from selector.tuning.jobs.common import Task, save_dataset
+from selector.tuning.jobs.screen import screen
+
+from .conftest import BACKBONE, write_elpv
+
+pytestmark = pytest.mark.usefixtures("_own_home")
+
+
+def task_on(data: Path, weights: Path, folder: Path) -> Task:
+    folder.mkdir()
+    save_dataset(load_dataset(data), folder / "data.json")
+    return Task(folder, weights, False, folder / "activations", 0, 2)
+
+
+def screened(task: Task, resolution: int) -> dict[str, object]:
+    arguments = {
+        "backbone": BACKBONE,
+        "resolution": resolution,
+        "depths": [],
+        "latency_resolutions": [],
+        "look_upright": True,
+    }
+    return screen(task, arguments, lambda event: None)
+
+
+def test_pictures_of_a_lit_side_have_an_upright_one(weights: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(20, 220, 96)[:, None] * np.ones((1, 96))
+    for name, picture in (("from-above", ramp[::-1]), ("from-below", ramp)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(160):
+            noisy = np.clip(picture + rng.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(tmp_path / "data" / name / f"{number}.png")
+    found = screened(task_on(tmp_path / "data", weights, tmp_path / "study"), 96)
+    assert found["probe"] > 0.9
+    assert found["upright"] is True
+
+
+def test_solar_cells_have_none(weights: Path, tmp_path: Path) -> None:
+    cells = write_elpv(tmp_path / "cells", 800)
+    assert screened(task_on(cells, weights, tmp_path / "study"), 224)["upright"] is False
+
+
+def test_few_images_cannot_tell(cells: Path, weights: Path, tmp_path: Path) -> None:
+    assert screened(task_on(cells, weights, tmp_path / "study"), 64)["upright"] is None
