@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
-from selector.errors import InvalidInput
+from selector.errors import InvalidInput, NoFeasibleCandidate
 
 if TYPE_CHECKING:
     from selector.tuning.info import DeployLimits, Progress, TuneResult
@@ -136,14 +136,20 @@ def _advised(
     from selector.decision.request import AskedLimits
     from selector.tuning.info import DeployLimits
 
-    answer = advisor.recommend(
-        hardware or ANY_CPU,
-        max(images, 1),
-        limits=AskedLimits(limits.max_latency_ms if hardware else None, limits.max_artifact_mb, None, None),
-        backbones=names or advisor.with_weights(weights),
-        store=store,
-        profile_folder=profile_folder,
-    )
+    held = advisor.with_weights(weights)
+    try:
+        answer = advisor.recommend(
+            hardware or ANY_CPU,
+            max(images, 1),
+            limits=AskedLimits(limits.max_latency_ms if hardware else None, limits.max_artifact_mb, None, None),
+            backbones=names or held,
+            store=store,
+            profile_folder=profile_folder,
+        )
+    except NoFeasibleCandidate:
+        if hardware or limits.max_artifact_mb is not None or not held:
+            raise
+        return held[: advisor.SHORTLIST], limits  # what breaks the defaults of a class of machines that nobody named
     short = advisor.shortlist(answer)
     latencies = short.latency_ms if hardware else {}
     return (

@@ -132,6 +132,20 @@ def test_bad_input_is_told_with_exit_code_2(tmp_path: Path) -> None:
     assert "Traceback" not in one.stderr
 
 
+def test_weights_for_one_slow_backbone_are_searched_where_no_hardware_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (32, 32), (number * 20, 9, len(name))).save(tmp_path / "data" / name / f"{number}.png")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "resnet18.pth").write_bytes(b"none")
+    asked = ("tune", str(tmp_path / "data"), "--weights", str(tmp_path / "weights"), "--budget", "60s")
+    reached = run(*asked, home=tmp_path / "home")
+    assert reached.returncode == 2  # the search got as far as reading them; none keeps the default limits of "cpu"
+    assert "resnet18.pth' cannot be read as weights" in reached.stderr
+    assert run(*asked, "--hardware", "cpu", home=tmp_path / "home").returncode == 3
+
+
 def test_a_password_is_not_kept_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["selector", "tune", "my images", "--storage", "postgresql://me:s3@cr/et@host/db"])
     assert command() == "selector tune 'my images' --storage 'postgresql://me:***@host/db'"
