@@ -132,12 +132,18 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, listing: str) ->
     `listing` is the command that lists them, for example `selector catalog`.
     """
     names = list(known)
-    close = get_close_matches(name, names, n=2, cutoff=0.6)
+    close = _nearest(name, names, 2)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return f"no {what} {name!r}; {hint}`{listing}` lists all {len(names)}"
 
 
 def close_name(name: str, known: Iterable[str]) -> str:
     """`; did you mean …?` with the nearest known name; empty where none is near."""
-    close = get_close_matches(name, sorted(known), n=1)
+    close = _nearest(name, sorted(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _nearest(name: str, known: Sequence[str], n: int) -> list[str]:
+    """The `n` known names nearest to `name`, in whatever case it is written."""
+    by_lower = {k.lower(): k for k in known}
+    return [by_lower[close] for close in get_close_matches(name.lower(), by_lower, n=n, cutoff=0.6)]

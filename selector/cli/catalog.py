@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selector.cli.console import PIPED_WIDTH, folded, stdout_console
 from selector.cli.options import Json, Output
+from selector.errors import Faults, InvalidInput, close_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,20 +16,36 @@ if TYPE_CHECKING:
     from selector.backbones.catalog import Backbone, Family, ImageNetTop1
 
 FamilyName = Annotated[
-    str | None, typer.Option("--family", "-f", help="Only one family: resnet, vgg, efficientnet or mobilenet.")
+    str | None,
+    typer.Option("--family", "-f", help="Only of resnet, vgg, efficientnet, mobilenet, with commas between."),
 ]
 
-_PIPED_WIDTH = 160  # columns of the table where there is no terminal that says
 
+def catalog(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[BACKBONE]...", help="Only these. Without them: all.")
+    ] = None,
+    family: FamilyName = None,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """List the backbones: family, blocks, size, computation, resolution and ImageNet accuracy with its source.
 
-def catalog(family: FamilyName = None, as_json: Json = False, output: Output = None) -> None:
-    """List the backbones: family, blocks, size, computation, resolution and ImageNet accuracy with its source."""
+    -o FILE.json writes JSON without --json too.
+    """
     from selector.backbones.catalog import backbones
     from selector.reporting.output import opened_output
 
-    listed = backbones(_family(family))
+    faults = Faults()
+    with faults:
+        families = _families(family)
+    asked = _named(names or (), faults)
+    faults.tell()
+    listed = [b for b in asked or backbones() if not families or b.family in families]
+    if not listed:
+        raise InvalidInput(f"none of {', '.join(names or ())} is of the family {family}")
     with opened_output(output or Path("-")) as write:
-        if as_json:
+        if as_json or (output is not None and output.suffix.lower() == ".json"):
             write(json.dumps(document(listed), ensure_ascii=False, indent=2) + "\n")
         else:
             write(_table(listed, to_terminal=output is None))
@@ -78,54 +96,52 @@ def _top1(top1: "ImageNetTop1 | None") -> dict[str, Any] | None:
     return {"value": top1.value, "weights": top1.weights, "resolution": top1.resolution, "source": top1.source}
 
 
-def _family(name: str | None) -> "Family | None":
+def _families(text: str | None) -> "tuple[Family, ...]":
     from selector.backbones.catalog import Family
-    from selector.errors import UnknownName
 
-    if name is None:
-        return None
     known = [family.value for family in Family]
-    if name not in known:
-        raise UnknownName("family", name, known, listing="selector catalog --help")
-    return Family(name)
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    faults = [f"no family {n!r}; there are {', '.join(known)}{close_name(n, known)}" for n in names if n not in known]
+    if faults:
+        raise InvalidInput(faults)
+    return tuple(map(Family, names))
+
+
+def _named(names: "Sequence[str]", faults: Faults) -> "list[Backbone]":
+    """The backbones that are asked for, each once; unknown names are added to `faults`."""
+    from selector.backbones.catalog import backbone
+
+    found = []
+    for name in dict.fromkeys(names):
+        with faults:
+            found.append(backbone(name))
+    return found
 
 
 def _table(listed: "Sequence[Backbone]", *, to_terminal: bool) -> str:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("Backbone", no_wrap=True)
-    table.add_column("Family")
-    for heading in ("Blocks", "Params M", "GMACs\ntorchvision", "GMACs\nfvcore", "Activations M", "Pixels"):
-        table.add_column(heading, justify="right")
-    table.add_column("ImageNet\ntop-1 %", justify="right")
-    table.add_column("Weights", overflow="fold")
-    for b in listed:
-        table.add_row(
-            b.name,
-            b.family.value,
-            str(len(b.blocks)),
-            f"{b.params / 1e6:.2f}",
-            f"{b.macs_torchvision / 1e9:.3f}",
-            f"{b.macs_fvcore / 1e9:.3f}",
-            f"{b.activations / 1e6:.2f}",
-            str(b.resolution),
-            f"{b.imagenet_top1.value:.1f}" if b.imagenet_top1 else "–",
-            b.weights or "none published",
-        )
-    console = Console() if to_terminal else Console(color_system=None, force_terminal=False)
-    if not (to_terminal and console.is_terminal):
-        console.width = _PIPED_WIDTH
+    columns = {
+        "Params\nM": [f"{b.params / 1e6:.2f}" for b in listed],
+        "GMACs": [f"{b.macs_torchvision / 1e9:.3f}" for b in listed],
+        "Pixels": [str(b.resolution) for b in listed],
+        "ImageNet\ntop-1 %": [f"{b.imagenet_top1.value:.1f}" if b.imagenet_top1 else "–" for b in listed],
+        "Blocks": [str(len(b.blocks)) for b in listed],
+        "Family": [b.family.value for b in listed],
+        "GMACs as\nfvcore counts": [f"{b.macs_fvcore / 1e9:.3f}" for b in listed],
+        "Activations\nM": [f"{b.activations / 1e6:.2f}" for b in listed],
+        "Weights": [b.weights or "none published" for b in listed],
+    }
+    names = [("Backbone", [b.name for b in listed])]
+    console = stdout_console() if to_terminal else Console(color_system=None, width=PIPED_WIDTH, highlight=False)
     sources = sorted({b.imagenet_top1.source for b in listed if b.imagenet_top1})
     with console.capture() as captured:
-        console.print(table)
+        for table in folded(None, names, list(columns.items()), console.width, left=("Family", "Weights")):
+            console.print(table, "")
         console.print(
-            f"{len(listed)} backbones, at the resolution of their default weights. A GMAC is 10⁹ multiply-accumulates, "
-            "half as many as GFLOPs.",
-            highlight=False,
+            f"Backbones: {len(listed)}, at the resolution of their default weights. A GMAC is 10⁹ multiply-accumulates "
+            "(half as many as GFLOPs), without bias, norm, activation and pooling, which fvcore counts in part.",
         )
         if sources:
-            console.print(f"ImageNet top-1: {', '.join(sources)}", highlight=False)
+            console.print(f"ImageNet top-1: {', '.join(sources)}")
     return captured.get()

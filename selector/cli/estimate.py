@@ -2,21 +2,26 @@
 
 import json
 import os
+import re
 import sys
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from selector.cli.console import PIPED_WIDTH, folded
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
 from selector.errors import Faults, InvalidInput, NotComparable, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from selector.cli.console import Column
     from selector.evidence.record import Record
 
-PIPED_WIDTH = 160  # columns of the table where there is no terminal that says
+ALL_COLUMNS = 120  # from so many on, runtime and precision stand in the table
+LEFT = ("Provenance",)
 
 
 def estimate(
@@ -43,7 +48,8 @@ def estimate(
 ) -> None:
     """Latency of backbones on a device: measured or published where there is a figure, estimated where there is none.
 
-    An estimate states an 80 % interval and what it rests on. For a class, on its first reference device.
+    An estimate states an 80 % interval and what it rests on. For a class, on its first reference device. -o FILE.json
+    writes JSON without --json too.
     """
     # the matrices are small: starting threads takes longer than they save, several times so on a busy machine
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -79,7 +85,8 @@ def estimate(
                 typer.echo(line, err=True)
         if not records:
             raise NotComparable(silent or f"nothing can be said of {', '.join(names)} on {found.name}")
-        write(document(records) if as_json else _table(records, to_terminal=output is None))
+        json_wanted = as_json or (output is not None and output.suffix.lower() == ".json")
+        write(document(records) if json_wanted else _table(records, to_terminal=output is None))
 
 
 def document(records: "Sequence[Record]") -> str:
@@ -125,35 +132,76 @@ def _stored(store: str | None, hardware: str) -> "list[Record]":
 
 
 def _table(records: "Sequence[Record]", *, to_terminal: bool) -> str:
+    """One table where there is room for all; on a narrow terminal one for each runtime and precision."""
     from io import StringIO
 
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        "Backbone", "px", "Batch", "Runtime", "Precision", "p50, ms", "80 % interval", "Provenance", box=box.SIMPLE_HEAD
-    )
-    for r in sorted(records, key=_order):
-        c, f = r.conditions, r.figure
-        interval = "" if f.low is None or f.high is None else f"{f.low:.3g} to {f.high:.3g}"
-        cells: list[Any] = [c.backbone, c.resolution, c.batch_size, c.runtime, c.precision, f"{f.value:.3g}", interval]
-        table.add_row(*(Text(str(cell)) for cell in (*cells, f.provenance.value)))
-    sources = sorted(
-        {
-            f"{r.conditions.runtime} {r.conditions.precision}: {r.figure.source}"
-            for r in records
-            if r.figure.provenance == "estimated"
-        }
-    )
+    terminal = to_terminal and (sys.stdout.isatty() or os.environ.get("COLUMNS"))
     text = StringIO()
-    terminal = to_terminal and sys.stdout.isatty()
-    console = Console(file=text, width=None if terminal else PIPED_WIDTH, force_terminal=terminal)
-    console.print(table)
-    for source in sources:
-        console.print(Text(source))
+    console = Console(
+        file=text,
+        width=None if terminal else PIPED_WIDTH,
+        force_terminal=to_terminal and sys.stdout.isatty(),
+        highlight=False,
+    )
+    ordered = sorted(records, key=_order)
+    if console.width >= ALL_COLUMNS:
+        console.print(*folded(None, *_columns(ordered, with_offer=True), console.width, left=LEFT), "")
+    else:
+        for offer, group in groupby(ordered, key=_offer):
+            title = f"{offer}, batch {records[0].conditions.batch_size}"
+            columns = _columns(list(group), with_offer=False)
+            console.print(*folded(title, *columns, console.width, left=LEFT), "")
+    for offer, group in groupby((r for r in ordered if r.figure.provenance == "estimated"), key=_offer):
+        console.print(Text(f"{offer}: {rests_on([r.figure.source for r in group])}"))
     return text.getvalue()
+
+
+def _offer(record: "Record") -> str:
+    return f"{record.conditions.runtime} {record.conditions.precision}"
+
+
+def rests_on(sources: "Sequence[str]") -> str:
+    """What several estimates rest on, in a sentence: what all have in common, then what holds for some of them.
+
+    Remarks that differ in the percentage that they begin with are one remark with a range.
+    """
+    remarks: dict[str, list[int | None]] = {}
+    for source in sources:
+        for part in source.split("; "):
+            share = re.match(r"\d+(?=%)", part)
+            remarks.setdefault(part[share.end() :] if share else part, []).append(int(share[0]) if share else None)
+    told = []
+    for remark, shares in sorted(remarks.items(), key=lambda item: -len(item[1])):
+        known = [share for share in shares if share is not None]
+        span = f"{min(known)} to {max(known)}" if known and min(known) < max(known) else f"{known[0]}" if known else ""
+        some = "" if len(shares) == len(sources) else f"for {len(shares)} of {len(sources)}, "
+        told.append(f"{some}{span}{remark}")
+    return "; ".join(told)
+
+
+def _columns(records: "Sequence[Record]", *, with_offer: bool) -> "tuple[list[Column], list[Column]]":
+    """What each row is about, and its figures."""
+    from selector.reporting.numbers import rounded
+
+    at = [r.conditions for r in records]
+    named = [("Backbone", [c.backbone for c in at]), ("px", [str(c.resolution) for c in at])]
+    if with_offer:
+        named += [("Runtime", [str(c.runtime) for c in at]), ("Precision", [str(c.precision) for c in at])]
+    intervals = [
+        "" if f.low is None or f.high is None else f"{rounded(f.low)} to {rounded(f.high)}"
+        for f in (r.figure for r in records)
+    ]
+    figures: list[Column] = [
+        ("p50, ms", [rounded(r.figure.value) for r in records]),
+        ("80 % interval", intervals),
+        ("Provenance", [r.figure.provenance.value for r in records]),
+    ]
+    if with_offer:
+        figures.append(("Batch", [str(c.batch_size) for c in at]))
+    return list(named), figures
 
 
 def _order(record: "Record") -> tuple[str, str, float]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, ProfileFolder
 
 if TYPE_CHECKING:
@@ -38,13 +39,18 @@ def list_(as_json: Json = False, hardware_profiles: ProfileFolder = None) -> Non
             profiles, refused=[{"file": str(path), "faults": list(e.faults)} for path, e in listing.refused.items()]
         )
         return
-    console, table = _console(), _table("Name", "Kind", "Title", "Runtimes", "Default limits", "Figures")
+    console, table = stdout_console(), _table("Name", "Kind", "Title", "Runtimes", "Figures")
+    table.columns[0].no_wrap = True
+    table.columns[3].min_width = max(len(r.name) for p in profiles for r in p.runtimes) + 1  # no id is broken
     for p in profiles:
         kind = p.kind.value if p.kind.value == "class" else p.device_kind
         # a class has no figures of its own
         count = str(len(p.published)) if p.published else ("–" if p.kind.value == "class" else "0")
-        table.add_row(p.name, kind, p.title, ", ".join(r.name for r in p.runtimes), _limits(p.limits), count)
-    console.print(table)
+        table.add_row(p.name, kind, p.title, ", ".join(r.name for r in p.runtimes), count)
+    console.print(table, "")
+    for p in profiles:
+        if limits := _limits(p.limits):
+            console.print(f"Default limits of {p.name}: {limits}")
 
 
 @app.command()
@@ -56,7 +62,7 @@ def show(name: Name, as_json: Json = False, hardware_profiles: ProfileFolder = N
     if as_json:
         _print_json([found])
         return
-    console = _console()
+    console = stdout_console()
     console.print(f"[bold]{found.title}[/bold] ({found.name}, {found.kind.value}, {found.device_kind})")
     if found.reference_devices:
         console.print(f"Reference devices, latency is stated on the first: {', '.join(found.reference_devices)}")
@@ -81,7 +87,7 @@ def detect(as_json: Json = False) -> None:
     if as_json:
         _print_json([local_profile(machine)], machine=machine.slug(), fingerprint=mark, environment=surroundings)
         return
-    console, table = _console(), _table("Property", "Value")
+    console, table = stdout_console(), _table("Property", "Value")
     table.add_row("name elsewhere", machine.slug())
     table.add_row("fingerprint", mark)
     for key, value in surroundings["machine"].items():
@@ -107,29 +113,37 @@ def _show_specification(console: "Console", found: "HardwareProfile") -> None:
 
 
 def _show_figures(console: "Console", found: "HardwareProfile") -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
     from selector.hardware.published import group_figures, tabulate_figures
 
     if not found.published:
         console.print("Published figures: none")
         return
-    console.print(f"Published figures: {len(found.published)}")
-    groups = _table("Metric", "Runtime", "Precision", "Batch", "Threads", "Count", "Range, ms", "Source")
+    console.print(f"Published figures: {len(found.published)}, in groups of one source:")
     for g in group_figures(found.published):
-        runtime = f"{g.runtime} {g.runtime_version}"
-        threads = "not stated" if g.threads is None else str(g.threads)
+        threads = "threads not stated" if g.threads is None else f"{g.threads} threads"
         span = f"{g.lowest:.3g} to {g.highest:.3g}" if g.count > 1 else f"{g.lowest:.3g}"
-        groups.add_row(g.metric, runtime, g.precision, str(g.batch_size), threads, str(g.count), span, g.source)
-    console.print(groups)
+        line = f"{g.metric}, {g.runtime} {g.runtime_version} {g.precision}, batch {g.batch_size}, {threads}"
+        console.print(Padding(Text(f"{line}: {g.count}, {span} ms"), (0, 0, 0, 2)))
+        console.print(f"    {g.source}", soft_wrap=True, markup=False)
     figures = tabulate_figures(found.published)
-    table = _table(
-        "Backbone",
-        "Resolution",
-        *(f"{runtime} {precision}\n{metric}" for runtime, precision, metric in figures.columns),
-    )
-    for (backbone, resolution), row in figures.cells.items():
-        cells = (" / ".join(f"{v:.4g}" for v in row.get(column, ())) for column in figures.columns)
-        table.add_row(backbone, str(resolution), *cells)
-    console.print(table)
+    named = [
+        ("Backbone", [backbone for backbone, _ in figures.cells]),
+        ("px", [str(resolution) for _, resolution in figures.cells]),
+    ]
+    columns = [
+        (
+            f"{runtime}\n{precision}\n{metric}",
+            [
+                " / ".join(f"{v:.4g}" for v in row.get((runtime, precision, metric), ()))
+                for row in figures.cells.values()
+            ],
+        )
+        for runtime, precision, metric in figures.columns
+    ]
+    console.print("", *folded(None, named, columns, console.width))
 
 
 def _limits(limits: "Limits") -> str:
@@ -157,17 +171,10 @@ def _print_json(profiles: list["HardwareProfile"], **more: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()
-
-
 def _table(*columns: str) -> "Table":
-    from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

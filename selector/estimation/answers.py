@@ -12,6 +12,8 @@ from selector.evidence.metrics import LATENCY_P50
 from selector.evidence.record import Conditions, Figure, Provenance, Record
 from selector.hardware.profiles import HardwareProfile
 
+NAMED = 3  # backbones that are named where nothing can be said of them; more are counted
+
 
 def estimates(
     profile: HardwareProfile,
@@ -23,14 +25,15 @@ def estimates(
     resolution: int | None = None,
     batch_size: int = 1,
 ) -> tuple[list[Record], list[str]]:
-    """One record for each backbone, runtime and precision, and a sentence for each of which nothing can be said.
+    """One record for each backbone, runtime and precision, and a sentence for each of the latter two without some.
 
     `runtimes` and `precisions` narrow what the profile offers, or name what it does not list; empty: all it offers.
     `resolution` None: the backbone's own. Raises InvalidInput where the profile offers nothing that was asked for.
     """
     estimator = latency_estimator(profile, measured)
     known = _known(profile, measured)
-    records, silent = [], []
+    records: list[Record] = []
+    silent: dict[tuple[str, str], list[str]] = defaultdict(list)
     for runtime, precision in _offers(profile, runtimes, precisions):
         for name in backbones:
             side = resolution or network(name).resolution
@@ -40,15 +43,18 @@ def estimates(
                 continue
             figure = estimator.estimate(LatencyQuery(name, side, runtime, precision, batch_size))
             if figure is None:
-                silent.append(
-                    f"nothing can be said of {name} at {side} px with {runtime} {precision} on {profile.name}"
-                )
+                silent[runtime, precision].append(f"{name} at {side} px")
                 continue
             conditions = Conditions(
                 name, profile.name, runtime, None, precision, resolution=side, batch_size=batch_size
             )
             records.append(Record(conditions, figure))
-    return records, silent
+    return records, [_nothing(profile.name, offer, names) for offer, names in silent.items()]
+
+
+def _nothing(device: str, offer: tuple[str, str], names: Sequence[str]) -> str:
+    what = ", ".join(names) if len(names) <= NAMED else f"{len(names)} backbones"
+    return f"nothing can be said of {what} with {' '.join(offer)} on {device}"
 
 
 def _offers(profile: HardwareProfile, runtimes: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from selector.cli.estimate import rests_on
 from selector.cli.main import main
 from selector.hardware.loading import profile
 
@@ -109,6 +110,39 @@ def test_faults_of_hardware_backbones_runtimes_and_precisions_are_told_together(
         assert len(told.splitlines()) == 2
         assert "did you mean 'raspberry-pi-4'" in told
         assert "missing.csv" in told
+
+
+def test_ids_are_whole_and_what_estimates_rest_on_is_told_once_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("resnet50", "vgg16", "tf_mobilenetv3_small_minimal_100")
+    assert run(monkeypatch, "estimate", *names, "--hardware", "raspberry-pi-4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert "…" not in "".join(lines)
+    assert "e+0" not in "".join(lines), "numbers are written out"
+    titles = [line.rstrip() for line in lines if line.rstrip().endswith(", batch 1")]
+    assert "tflite int8-static, batch 1" in titles
+    for name in names:
+        assert sum(line.startswith(f"{name} ") for line in lines) == len(titles)
+    assert sum(line.startswith("tflite int8-static: estimated") for line in lines) == 1
+
+
+def test_what_several_estimates_rest_on_is_one_sentence() -> None:
+    assert rests_on(["a; 90% of it", "a", "a; 97% of it"]) == "a; for 2 of 3, 90 to 97% of it"
+    assert rests_on(["a; 90% of it"]) == "a; 90% of it"
+
+
+def test_many_backbones_of_which_nothing_can_be_said_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("estimate", "--all", "--hardware", "nvidia-rtx-4090", "--runtime", "tensorrt", "--precision", "fp32,fp16")
+    assert run(monkeypatch, *asked) == 5
+    told = set(capsys.readouterr().err.removeprefix("selector: ").splitlines())
+    assert {line for line in told if line.startswith("nothing")} == {
+        f"nothing can be said of 62 backbones with tensorrt {p} on nvidia-rtx-4090" for p in ("fp32", "fp16")
+    }
 
 
 def test_calibrate_makes_a_device_and_estimates_follow(

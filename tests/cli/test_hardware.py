@@ -37,6 +37,25 @@ def test_list_names_classes_devices_and_this_machine(
     assert said.err == ""
 
 
+@pytest.mark.parametrize("arguments", [("list",), ("show", "raspberry-pi-4"), ("show", "nvidia-rtx-4090")])
+def test_ids_are_whole_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, *arguments, "--json") == 0
+    profiles = json.loads(capsys.readouterr().out)["profiles"]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().out
+    assert all(len(line.rstrip()) <= 80 for line in said.splitlines() if "/" not in line), (
+        "but for the paths of sources"
+    )
+    words = set(said.replace(",", " ").replace("(", " ").replace(";", " ").split())
+    ids = {p["name"] for p in profiles} | {r["name"] for p in profiles for r in p["runtimes"]}
+    assert ids <= words
+    if arguments[0] == "show":
+        assert {f["backbone"] for p in profiles for f in p["published"]} <= words
+
+
 def test_list_as_json_follows_the_contract(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "list", "--json") == 0
     document = json.loads(capsys.readouterr().out)
