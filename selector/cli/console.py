@@ -16,12 +16,16 @@ Column = tuple[str, Sequence[str]]
 """Heading, which may be of several lines, and cells."""
 
 
-def stdout_console() -> "Console":
-    """Stdout, as wide as its terminal. Where it is a pipe and COLUMNS does not say, PIPED_WIDTH columns."""
+def stdout_console(width: int | None = None) -> "Console":
+    """Stdout, as wide as its terminal. Where it is a pipe and COLUMNS does not say, `width` or PIPED_WIDTH columns."""
     from rich.console import Console
 
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `… | head`: what that means is known where errors are told
+
     known = sys.stdout.isatty() or os.environ.get("COLUMNS")
-    return Console(width=None if known else PIPED_WIDTH, highlight=False)
+    return Stdout(width=None if known else width or PIPED_WIDTH, highlight=False)
 
 
 def folded(

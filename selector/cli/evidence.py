@@ -1,14 +1,25 @@
 """`selector evidence`: what the store holds, and figures that move between machines."""
 
+import os
+import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selector.cli.console import stdout_console
 from selector.cli.options import Json, Quiet, Store
+from selector.errors import Faults, close_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from selector.evidence.record import Record
+
+LINE = 10_000  # columns on a pipe, which has no width to keep to: a figure stays one line, for grep
+HEADS = ("backbone", "hardware", "runtime", "conditions", "metric", "figure", "provenance", "source")
+NAMED = 12  # devices or backbones that are all named where another one is asked for
 
 app = typer.Typer(help="Figures with their provenance: list them, move them between machines.", no_args_is_help=True)
 
@@ -37,15 +48,23 @@ def list_records(
     from selector.evidence.metrics import metric as registered
     from selector.evidence.store import open_store
 
+    faults = Faults()
     for name in metric or ():
-        registered(name)
+        with faults:
+            registered(name)
+    faults.tell()
+    hints: list[str] = []
     with open_store(store) as opened:
         records = opened.records(hardware=hardware, backbones=backbone, metrics=metric)
+        if not records and not quiet:
+            hints = _absent(opened.records(), hardware or (), backbone or ())
+    for hint in hints:
+        typer.echo(hint, err=True)
     if as_json:
         _print_json({"records": [record.as_json() for record in records]})
     elif records:
         _show_records(records)
-    elif not quiet:
+    elif not quiet and not hints:
         typer.echo("no figures; `selector profile` measures some, `selector evidence import` brings some", err=True)
 
 
@@ -106,12 +125,38 @@ def _show_metrics(as_json: bool) -> None:
     )
 
 
-def _show_records(records: "list[Record]") -> None:
-    heads = ("backbone", "hardware", "runtime", "conditions", "metric", "figure", "provenance", "source")
-    _print_table(heads, [_cells(record) for record in records])
+def _absent(records: "Sequence[Record]", hardware: "Sequence[str]", backbones: "Sequence[str]") -> list[str]:
+    """A sentence for each name asked for of which the store holds nothing, with the nearest of those that it knows."""
+    found = []
+    for what, asked, known in (
+        ("hardware", hardware, sorted({r.conditions.hardware for r in records})),
+        ("backbone", backbones, sorted({r.conditions.backbone for r in records})),
+    ):
+        listed = f"; there are some of {', '.join(known)}" if 0 < len(known) <= NAMED else ""
+        found += [f"no figures of {what} {n!r}{listed}{close_name(n, known)}" for n in asked if n not in known]
+    return found
+
+
+def _show_records(records: "Sequence[Record]") -> None:
+    """A line each on a pipe, for grep; on a terminal what figures are about, then the figures, each with its source."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    cells = [_cells(record) for record in records]
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        _print_table(HEADS, cells)
+        return
+    console = stdout_console()
+    longest = max(len(metric) for *_, metric, _, _, _ in cells)
+    for about, group in groupby(cells, key=lambda cell: cell[:4]):
+        console.print(Text(", ".join(part for part in about if part), style="bold"))
+        for *_, metric, figure, provenance, source in group:
+            console.print(Padding(Text(f"{metric:{longest}}  {figure}  {provenance}"), (0, 0, 0, 2)))
+            console.print(Padding(Text(source, style="dim"), (0, 0, 0, 6)))
 
 
 def _cells(record: "Record") -> tuple[str, ...]:
+    """The record in the order of HEADS."""
     at, figure = record.conditions, record.figure
     digits, unit = figure.metric.digits, figure.metric.unit
     interval = ""
@@ -139,17 +184,13 @@ def _cells(record: "Record") -> tuple[str, ...]:
 
 def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*heads, box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(*map(Text, row))  # text, so that brackets in a citation are no markup
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width to keep to: a figure stays one line, for grep
-        console = Console(width=10_000)
-    console.print(table)
+    stdout_console(LINE).print(table)
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from selector.cli.console import stdout_console
 from selector.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def by_block(grid: "Grid", machine: "Machine", output: "Path | None", *, as_json
 
 
 def _print(costs: "BlockCosts") -> None:
-    from rich.console import Console
-
-    Console().print(table(costs))
+    stdout_console().print(table(costs))
 
 
 def table(costs: "BlockCosts") -> "Table":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from selector.cli.console import stdout_console
 from selector.cli.options import Json
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ def rows(machine: "Machine") -> list[Row]:
 
 def _print(found: list[Row]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = stdout_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("runtime", "version", "precisions here", "not on this machine"):
         table.add_column(heading, overflow="fold")

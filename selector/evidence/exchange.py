@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selector.errors import InvalidEvidence, InvalidInput, OutputFailed
+from selector.errors import InvalidEvidence, InvalidInput, OutputFailed, close_name
 from selector.evidence.record import Record
 from selector.evidence.rows import LOCAL, row_of
 
@@ -100,6 +100,8 @@ def load(paths: Sequence[Path], *, named: str | None = None) -> Figures:
     found: list[str] = []
     for path in paths:
         try:
+            if path.is_dir():
+                raise InvalidEvidence("is a folder; name the files in it")
             form = format_of(path, named)
             rows, documents = _rows(path, form)
         except InvalidEvidence as error:
@@ -276,8 +278,10 @@ def _check_columns(names: Sequence[str]) -> None:
     missing = [name for name in NEEDED if name not in names]
     unknown = [name for name in names if name not in COLUMNS]
     twice = sorted({name for name in names if list(names).count(name) > 1})
-    found = [f"column {name!r} is missing" for name in missing]
-    found += [f"column {name!r} is unknown; columns are {', '.join(COLUMNS)}" for name in unknown]
+    found = [f"misses columns: {', '.join(missing)}"] if missing else []
+    if unknown:
+        hints = [f"{name!r}{close_name(name, COLUMNS).replace('; did', ', did')}" for name in unknown]
+        found.append(f"has unknown columns: {'; '.join(hints)}; there are {', '.join(COLUMNS)}")
     found += [f"column {name!r} stands there twice" for name in twice]
     if found:
         raise InvalidEvidence(found)

@@ -94,6 +94,29 @@ def test_list_of_an_unknown_metric_suggests_one(run: Run) -> None:
     assert "did you mean 'latency_ms_p50'" in done.err
 
 
+def test_every_unknown_metric_is_told(run: Run) -> None:
+    assert len(run("list", "--metric", "foo", "--metric", "bar").err.splitlines()) == 2
+
+
+def test_names_that_the_store_does_not_know_get_the_nearest(run: Run, figures: list[Record]) -> None:
+    done = run("list", "--hardware", "bord", "--backbone", "resnt50")
+    assert (done.code, done.out) == (0, "")
+    hardware, backbone = done.err.splitlines()
+    assert "did you mean 'board'" in hardware
+    assert "did you mean 'resnet50'" in backbone
+    assert json.loads(run("list", "--json", "--hardware", "bord").out)["records"] == []
+
+
+def test_ids_are_whole_on_a_terminal_of_80_columns(
+    run: Run, figures: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.rstrip() for line in run("list").out.splitlines()]
+    assert lines[0] == "resnet50, local, onnxruntime 1.32.0, fp32, 224 px, batch 1, 2 threads, last-3"
+    assert lines[2].split() == ["latency_ms_p50", "1,234.57", "ms", "[1,230.00,", "1,240.00]", "measured"]
+    assert lines[3].strip() == "here [1]"
+
+
 def test_list_of_nothing(run: Run, home: Path) -> None:
     done = run("list")
     assert (done.code, done.out) == (0, "")
@@ -139,12 +162,20 @@ def test_faults_of_several_files_are_told_together(run: Run, figures: list[Recor
     (tmp_path / "a.xls").write_bytes(b"x")
     (tmp_path / "b.json").write_text("{")
     (tmp_path / "c.csv").write_bytes(b"\xff")
-    files = [tmp_path / name for name in ("a.xls", "b.json", "c.csv", "d.csv", "e.txt")]
+    (tmp_path / "f").mkdir()
+    files = [tmp_path / name for name in ("a.xls", "b.json", "c.csv", "d.csv", "e.txt", "f")]
     done = run("import", *files)
     assert (done.code, done.out) == (2, "")
     told = done.err.splitlines()
     assert [next(f.name for f in files if str(f) in line) for line in told] == [f.name for f in files]
-    assert len(run("import", *files, "--format", "xls").err.splitlines()) == 1
+    assert len(run("import", *files[:5], "--format", "xls").err.splitlines()) == 1
+
+
+def test_columns_are_told_together(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("backbone,hardwar,metric,value,provenance,source,colour\n")
+    missing, unknown = run("import", tmp_path / "a.csv").err.splitlines()
+    assert missing.endswith("a.csv: misses columns: hardware, recorded_at")
+    assert "unknown columns: 'hardwar', did you mean 'hardware'?; 'colour'" in unknown
 
 
 def test_failures_are_one_message(run: Run, figures: list[Record], tmp_path: Path) -> None:

@@ -62,3 +62,15 @@ def test_more_images_than_there_are_is_refused_and_makes_no_page(tmp_path: Path)
     assert done.returncode == 2
     assert b"--data-size is above 1,000,000,000,000" in done.stderr
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
+    command = f"{sys.executable} -c 'from selector.cli.main import main; main()' hardware show nvidia-rtx-4090"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SELECTOR_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -145,7 +145,10 @@ def test_header_faults_are_told_at_once(tmp_path: Path) -> None:
     place.write_text("backbone,hardware,hardware,latency\nresnet50,a,b,1\n")
     with pytest.raises(InvalidEvidence) as caught:
         load([place])
-    assert len(caught.value.faults) == 5 + 1 + 1  # missing, unknown, twice
+    missing, unknown, twice = caught.value.faults
+    assert missing.endswith("misses columns: metric, value, provenance, source, recorded_at")
+    assert "has unknown columns: 'latency'; there are" in unknown
+    assert twice.endswith("column 'hardware' stands there twice")
 
 
 def test_json_types_stand_as_they_are(tmp_path: Path) -> None:
