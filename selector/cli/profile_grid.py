@@ -40,6 +40,17 @@ def read_grid(
             depths.append(FreezeDepth.parse(text))
         except InvalidInput as fault:
             found.append(f"--freeze: {fault}")
+    runtimes = None if runtime is None else ",".join(runtime)
+    found += _empty(
+        {
+            "--family": family,
+            "--runtime": runtimes,
+            "--precision": precision,
+            "--freeze": freeze,
+            "--resolution": resolution,
+            "--threads": threads,
+        }
+    )
     if backbones and (all_backbones or family):
         found.append(f"name backbones or ask for {'--all' if all_backbones else '--family'}, not both")
     names = backbones or ()
@@ -48,8 +59,8 @@ def read_grid(
         names = [b.name for f in families or catalog.Family for b in catalog.backbones(f)]
     grid = Grid(
         backbones=tuple(dict.fromkeys(names)),
-        runtimes=tuple(dict.fromkeys(name for text in runtime or () for name in _split(text))),
-        precisions=_split(precision),
+        runtimes=tuple(dict.fromkeys(_split(runtimes))),
+        precisions=_split(precision) or ("fp32",),
         resolutions=tuple(sizes) or (None,),
         threads=tuple(counts) or (None,),
         freezes=tuple(depths),
@@ -83,6 +94,15 @@ def grid_of_blocks(grid: "Grid", others: Mapping[str, object]) -> "Grid":
     if found:
         raise InvalidInput(found)
     return replace(grid, runtimes=("torch-eager",))
+
+
+def _empty(options: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each option that is given and names nothing."""
+    return [
+        f"{option} names nothing; leave it out, or name some"
+        for option, text in options.items()
+        if text is not None and not _split(text)
+    ]
 
 
 def _split(text: str | None) -> tuple[str, ...]:

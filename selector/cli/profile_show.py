@@ -8,7 +8,7 @@ import typer
 
 from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
-from selector.errors import NotComparable
+from selector.errors import NotComparable, close_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +43,7 @@ def show(
     with open_store(store) as opened:
         records = newest(opened.records(hardware=hardware, backbones=backbones or None, provenance="measured"))
         if not records:
-            what = f" of {', '.join(backbones)}" if backbones else ""
-            advice = "`selector profile` measures" if hardware == LOCAL else "`selector evidence import` brings figures"
-            raise NotComparable(f"the store holds no measurement{what} on {hardware!r}; {advice}")
+            raise NotComparable(_nothing(opened, hardware, backbones or ()))
         groups = by_environment(records, opened)
     if not quiet and not as_json and output != STDOUT:
         _print(groups)
@@ -57,6 +55,18 @@ def show(
                 write(_page(hardware, groups, profile_folder))
             else:
                 write(_json(hardware, groups) + "\n")
+
+
+def _nothing(store: "EvidenceStore", hardware: str, backbones: "Sequence[str]") -> str:
+    """That the store holds nothing of what was asked, with the nearest of what it does hold."""
+    held = store.records(provenance="measured")
+    what = f" of {', '.join(backbones)}" if backbones else ""
+    devices = {r.conditions.hardware for r in held}
+    measured = {r.conditions.backbone for r in held if r.conditions.hardware == hardware}
+    hints = [close_name(hardware, devices)] if hardware not in devices else []
+    hints += [close_name(name, measured) for name in backbones if name not in measured]
+    advice = "`selector profile` measures" if hardware == LOCAL else "`selector evidence import` brings figures"
+    return f"the store holds no measurement{what} on {hardware!r}; {advice}{''.join(hints)}"
 
 
 def newest(records: "Sequence[Record]") -> "list[Record]":

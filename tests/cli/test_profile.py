@@ -118,6 +118,12 @@ def test_faults_of_weights_and_images_are_told_with_those_of_the_grid(run: Run, 
         assert part in err
 
 
+def test_options_that_name_nothing_are_told(run: Run) -> None:
+    code, _, err = run("resnet18", "--runtime", "", "--precision", ",", "--threads", "", "--freeze", " ")
+    assert code == 2
+    assert [line.split()[1] for line in err.splitlines()] == ["--runtime", "--precision", "--freeze", "--threads"]
+
+
 def test_no_backbone_is_bad_input(run: Run) -> None:
     code, _, err = run()
     assert code == 2

@@ -57,6 +57,15 @@ def test_an_empty_store_says_what_to_do_with_5(run: Run) -> None:
     assert "`selector profile` measures" in err
 
 
+def test_what_the_store_does_not_hold_gets_the_nearest_that_it_does(run: Run) -> None:
+    with open_store() as store:
+        store.add([record(30.0)])
+    code, _, err = run("show", "resnet81")
+    assert (code, "did you mean 'resnet18'" in err) == (5, True)
+    code, _, err = run("show", "--hardware", "locla")
+    assert (code, "did you mean 'local'" in err) == (5, True)
+
+
 def test_the_newest_figure_of_each_environment_is_shown(run: Run) -> None:
     old = record(30.0)
     at = old.recorded_at
