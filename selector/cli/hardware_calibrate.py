@@ -36,13 +36,15 @@ def calibrate(
     Every bad row is told with its line, and then nothing is written. Optional: runtime_version, threads, source.
     """
     from selector.estimation.calibration import check_calibration, read_figures
-    from selector.hardware.writing import checked, own_folder, with_figures, write_profile
+    from selector.hardware.writing import checked, own_folder, runtimes_in, with_figures, write_profile
 
     faults = Faults()
+    offered: tuple[str, ...] = ()
     with faults:
         text, known = _text_of(name, like, hardware_profiles)
+        offered = runtimes_in(text)
     with faults:
-        added = read_figures(figures)
+        added = read_figures(figures, offered=offered)
     faults.tell()
     whole = with_figures(text, added)
     profile = checked(name, whole, known)
@@ -112,6 +114,7 @@ def import_evidence(
     faults = Faults()
     with faults:
         device = profile(name, hardware_profiles)
+        _refuse_class(device)
     with faults:
         figures = load(files)
     faults.tell()
@@ -138,11 +141,20 @@ def _text_of(name: str, like: str | None, folder: Path | None) -> tuple[str, tup
     if name in files:
         if like is not None:
             raise InvalidInput(f"{name} is there already; leave --like out to add figures to it")
+        _refuse_class(profile(name, folder))
         return files[name].read_text(encoding="utf-8"), tuple(files)
     if like is None:
         profile(name, folder)  # raises, with the nearest names
     assert like is not None
     return new_device(name, name, profile(like, folder)), tuple(files)
+
+
+def _refuse_class(device: "HardwareProfile") -> None:
+    """Raise InvalidInput for a class of devices: figures are of one of them."""
+    if device.reference_devices:
+        raise InvalidInput(
+            f"{device.name} is a class; figures are of one device, for example {', '.join(device.reference_devices)}"
+        )
 
 
 def _offer(device: "HardwareProfile", runtime: str | None, precision: str | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from selector.estimation.features import work
 from selector.estimation.latency import LatencyQuery
 from selector.estimation.specification import precisions
 from selector.evidence.metrics import LATENCY_P50, TIME_PER_SAMPLE
-from selector.hardware.profiles import HardwareProfile, PublishedFigure
+from selector.hardware.profiles import HardwareProfile, PublishedFigure, unknown_ids
 
 COLUMNS = ("model", "resolution", "batch_size", "runtime", "precision")
 VALUES = {"p50_ms": LATENCY_P50.name, "ms_per_sample": TIME_PER_SAMPLE.name}
@@ -37,8 +37,11 @@ class CalibrationCheck:
     within_interval: int | None  # how many of the figures their 80 % interval held
 
 
-def read_figures(path: Path) -> tuple[PublishedFigure, ...]:
-    """The figures in `path`. Raises InvalidEvidence with every fault, each with its line."""
+def read_figures(path: Path, *, offered: Sequence[str] = ()) -> tuple[PublishedFigure, ...]:
+    """The figures in `path`; `offered` are the runtimes of the device, beside those that are known.
+
+    Raises InvalidEvidence with every fault, each with its line.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -50,7 +53,7 @@ def read_figures(path: Path) -> tuple[PublishedFigure, ...]:
     figures, faults = [], []
     seen: dict[tuple[str, ...], int] = {}
     for line, row in rows:
-        figure, wrong = _figure(row, f"{path.name}, line {line}")
+        figure, wrong = _figure(row, f"{path.name}, line {line}", offered)
         key = tuple((row.get(c) or "").strip() for c in (*COLUMNS, "runtime_version", "threads"))
         if key in seen and not wrong:
             wrong = [f"says again what line {seen[key]} says"]
@@ -101,7 +104,9 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         )
 
 
-def _figure(row: Mapping[str, str | None], place: str) -> tuple[PublishedFigure | None, list[str]]:
+def _figure(
+    row: Mapping[str, str | None], place: str, offered: Sequence[str]
+) -> tuple[PublishedFigure | None, list[str]]:
     """The figure of one row, or what is wrong with it."""
     cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
     faults = [f"{name} is missing" for name in COLUMNS if not cells.get(name)]
@@ -109,6 +114,7 @@ def _figure(row: Mapping[str, str | None], place: str) -> tuple[PublishedFigure 
     known = networks()
     if model and model not in known:
         faults.append(str(UnknownName("backbone", model, known, listing="selector catalog")))
+    faults += unknown_ids([cells["runtime"]] if cells.get("runtime") else [], [], offered=offered)
     if precision and precision not in precisions():
         faults.append(f"precision {precision!r} is none of {', '.join(precisions())}")
     resolution = _whole(cells.get("resolution", ""), "resolution", faults)

@@ -44,6 +44,12 @@ def new_device(name: str, title: str, like: HardwareProfile) -> str:
     return "\n".join(lines) + "\n"
 
 
+def runtimes_in(text: str) -> tuple[str, ...]:
+    """The runtimes that a profile's TOML offers, as far as they can be read; `checked` tells what is wrong with it."""
+    found = tomllib.loads(text).get("runtimes", [])
+    return tuple(str(offer["name"]) for offer in found if isinstance(offer, dict) and "name" in offer)
+
+
 def checked(name: str, text: str, known: Iterable[str]) -> HardwareProfile:
     """The profile that `text` is; `known` are the names of all profiles. Raises InvalidProfile with every fault."""
     found, faults = ProfileFile.check(tomllib.loads(text), stem=name, known=frozenset({*known, name}))

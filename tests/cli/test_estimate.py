@@ -110,6 +110,10 @@ def test_faults_of_hardware_backbones_runtimes_and_precisions_are_told_together(
         assert len(told.splitlines()) == 2
         assert "did you mean 'raspberry-pi-4'" in told
         assert "missing.csv" in told
+    archive = str(tmp_path / "probe.zip")
+    asked = ("--hardware", "rasberry-pi-4", "--backbone", "resnt50", "--backbone", "vgg61", "-o", archive)
+    assert run(monkeypatch, "probe", "build", *asked) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_ids_are_whole_and_what_estimates_rest_on_is_told_once_in_80_columns(
@@ -199,6 +203,19 @@ def test_every_bad_row_is_told_and_nothing_written(
     assert "line 4: p50_ms" in said
     assert "line 5: says again what line 3 says" in said
     assert not (tmp_path / "home" / "hardware_profiles").exists()
+
+
+def test_a_misspelt_runtime_is_told_with_its_line_and_a_class_is_no_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = figures(tmp_path, *GOOD, "resnet34,224,1,onxruntime,fp32,30")
+    assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", source, "--like", "cpu") == 2
+    told = capsys.readouterr().err
+    assert "line 7: no runtime 'onxruntime'" in told
+    assert "did you mean 'onnxruntime'?" in told
+    for command in (("calibrate", "edge", "--from", source), ("import-evidence", "edge", source)):
+        assert run(monkeypatch, "hardware", *command) == 2
+        assert "edge is a class; figures are of one device, for example raspberry-pi-4" in capsys.readouterr().err
 
 
 def test_missing_columns_and_devices_are_told(
