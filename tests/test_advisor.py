@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 
 from selector.advisor import compare, recommend
-from selector.decision.request import command_of
 from selector.backbones.catalog import Family
 from selector.decision.answer import Answer
-from selector.decision.request import AskedLimits
+from selector.decision.request import AskedLimits, command_of
 from selector.errors import InvalidInput, NoFeasibleCandidate
 from selector.evidence.record import Conditions, FreezePoint, Provenance, Record
 from selector.evidence.store import open_store
