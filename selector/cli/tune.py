@@ -6,16 +6,17 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
-from selector.errors import InvalidInput, NoFeasibleCandidate
+from selector.errors import Faults, InvalidInput, NoFeasibleCandidate
 
 if TYPE_CHECKING:
-    from selector.tuning.info import DeployLimits, Progress, TuneResult
+    from selector.tuning.info import DeployLimits, Progress, TuneRequest, TuneResult
 
 ANY_CPU = "cpu"
 """The class whose ranking makes the shortlist where no hardware is named."""
@@ -71,19 +72,24 @@ def tune(
     from selector.tuning.info import DEFAULT_FREEZES, DeployLimits, TuneRequest
     from selector.tuning.search.tune import tune as tune_study
 
-    seconds = parse_budget(budget)
-    images = len(list_images(data).entries)
+    faults = Faults()
+    names, seconds, images, cache_bytes = _names(backbones), 60.0, 2, 0
+    sides: tuple[int, ...] = ()
+    with faults:
+        seconds = parse_budget(budget)
+    with faults:
+        images = max(2, len(list_images(data).entries))  # fewer are refused when they are read
+    with faults:
+        sides = _pixels(resolution)
+    with faults:
+        cache_bytes = _bytes(cache_gb)
     limits = DeployLimits(max_latency_ms, max_artifact_mb)
-    names = _names(backbones)
-    if not names or hardware is not None:
-        names, limits = _advised(images, hardware, weights, names, limits, store, profile_folder)
     request = TuneRequest(
         data=data,
         budget_s=seconds,
-        spent_s=spent_s(),
         backbones=names,
         freezes=_names(freeze) or DEFAULT_FREEZES,
-        resolutions=_pixels(resolution),
+        resolutions=sides,
         weights=weights,
         random_init=random_init,
         limits=limits,
@@ -92,11 +98,15 @@ def tune(
         storage=storage,
         study=study,
         resume=resume,
-        cache_bytes=_bytes(cache_gb),
+        cache_bytes=cache_bytes,
         save=save,
         max_trials=max_trials,
         command=command(),
     )
+    _check(request, hardware, images, profile_folder, faults)
+    if not names or hardware is not None:
+        names, limits = _advised(images, hardware, weights, names, limits, store, profile_folder)
+    request = replace(request, backbones=names, limits=limits, spent_s=spent_s())
     if output is not None and output != Path("-"):
         with opened_output(output) as write:
             result = with_progress(lambda tell: tune_study(request, tell), quiet)
@@ -109,6 +119,23 @@ def tune(
         _show(result)
     else:
         sys.stdout.write(f"{result.winner.folder}\n")
+
+
+def _check(
+    request: "TuneRequest", hardware: str | None, images: int, profile_folder: Path | None, faults: Faults
+) -> None:
+    """Raise InvalidInput with `faults` and all that is wrong with the request and the hardware."""
+    from selector import advisor
+    from selector.backbones.catalog import names
+    from selector.tuning.search.check import check
+
+    if hardware is not None:
+        with faults:
+            advisor.check_request(hardware, images, backbones=request.backbones, profile_folder=profile_folder)
+    with faults:
+        # where none are named, some are advised: any one stands in for them
+        check(replace(request, backbones=request.backbones or names()[:1]))
+    faults.tell()
 
 
 def parse_budget(text: str) -> float:
@@ -140,7 +167,7 @@ def _advised(
     try:
         answer = advisor.recommend(
             hardware or ANY_CPU,
-            max(images, 1),
+            images,
             limits=AskedLimits(limits.max_latency_ms if hardware else None, limits.max_artifact_mb, None, None),
             backbones=names or held,
             store=store,

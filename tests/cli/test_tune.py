@@ -132,6 +132,20 @@ def test_bad_input_is_told_with_exit_code_2(tmp_path: Path) -> None:
     assert "Traceback" not in one.stderr
 
 
+def test_all_faults_of_a_search_are_told_at_once(tmp_path: Path) -> None:
+    faulty = run(
+        *("tune", str(tmp_path / "nowhere"), "--budget", "soon", "--hardware", "egde", "--weights", "none"),
+        *("--resolution", "a", "--backbones", "resnt50", "--workers", "0", "--freeze", "last-x", "--cache-gb", "nan"),
+        home=tmp_path,
+    )
+    assert (faulty.returncode, faulty.stdout) == (2, "")
+    told = faulty.stderr.splitlines()
+    words = ("--budget 'soon'", "nowhere does not", "--resolution a", "--cache-gb nan", "'edge'", "'resnet50'")
+    words += ("--workers 0", "--weights none", "'last-x'")
+    assert len(told) == len(words), faulty.stderr
+    assert all(word in faulty.stderr for word in words), faulty.stderr
+
+
 def test_weights_for_one_slow_backbone_are_searched_where_no_hardware_is_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
