@@ -42,7 +42,7 @@ def environment(machine: Machine, libraries: Iterable[str] = LIBRARIES) -> dict[
         "threads": machine.threads,
         "python": platform.python_version(),
         "python_implementation": platform.python_implementation(),
-        "libraries": {name: _version(name) for name in sorted(set(libraries))},
+        "libraries": {name: installed_version(name) for name in sorted(set(libraries))},
     }
     plain: dict[str, Any] = json.loads(json.dumps(document))  # tuples become lists, as they come back from a store
     return plain
@@ -65,7 +65,8 @@ def fingerprint(environment: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _version(library: str) -> str | None:
+def installed_version(library: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:

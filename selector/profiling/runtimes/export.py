@@ -15,7 +15,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from selector import resources
 from selector.errors import InvalidInput, MeasurementFailed
+from selector.hardware.fingerprint import installed_version
 from selector.profiling import models
 from selector.profiling.agreement import agreement
 from selector.profiling.images import ImageSet
@@ -73,7 +73,7 @@ class Recipe:
         quantised = self.kind == "onnx" and self.precision.startswith("int8")
         makers = ("torch", "timm", *(("onnxruntime",) if quantised else ()))
         makers += ("litert-torch",) if self.kind == "tflite" else ()
-        versions = {name: _version(name) for name in makers}
+        versions = {name: installed_version(name) or "" for name in makers}  # onnxruntime goes by other names too
         text = json.dumps({"format": FORMAT, **content, **versions}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return resources.home() / "cache" / "models" / f"{self.backbone}-{self.kind}-{digest}"
@@ -148,13 +148,6 @@ def _put_in_place(draft: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:  # onnxruntime goes by other names too
-        return ""
 
 
 def _model(wanted: Recipe) -> "torch.nn.Module":

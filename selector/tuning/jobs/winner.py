@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from platform import platform, python_version
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
+from selector.hardware.fingerprint import installed_version
 from selector.tuning.artefacts import CALIBRATION_IMAGES, measure_latency, quantise, save_model, torch_classes
 from selector.tuning.card import CardFacts, model_card
 from selector.tuning.data.dataset import Sample
@@ -227,7 +227,7 @@ def _describe(
     environment = {
         "system": f"{platform()}, {task.threads} threads",
         "python": python_version(),
-        **{library: _version(library) for library in LIBRARIES},
+        **{library: installed_version(library) or "not installed" for library in LIBRARIES},
     }
     agreement = result["onnx_agreement"]
     files = {
@@ -270,12 +270,3 @@ def _describe(
     }
     text = json.dumps(reproduce, ensure_ascii=False, indent=2)
     (draft / "reproduce.json").write_text(text, encoding="utf-8")
-
-
-def _version(library: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        return version(library)
-    except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
-        return "not installed"
