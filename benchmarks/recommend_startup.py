@@ -29,7 +29,7 @@ RECOMMEND = [*SELECTOR, "recommend", "--hardware", "edge", "--data-size", "5000"
 ESTIMATE = [*SELECTOR, "estimate", "--all", "--hardware", "raspberry-pi-4", "--json"]
 IMPORT_TORCH = "import torch"
 STORED = 400  # figures: about what profiling a dozen backbones at four depths leaves behind
-BUDGET_S = {"recommend": 1.5, "estimate --all": 1.5, "help": 0.5}
+BUDGET_S = {"recommend": 1.5, "recommend with a store": 1.5, "estimate --all": 1.5, "help": 0.5}
 BUDGET_MB = 300
 
 
@@ -123,6 +123,11 @@ def run(command: list[str], extra: Mapping[str, str]) -> tuple[float, float]:
     return wall, usage.ru_maxrss * 1024 / 1e6  # Linux counts in KiB
 
 
+def over_budget(commands: Mapping[str, Mapping[str, float]], name: str) -> bool:
+    """Whether a command's median is beyond its seconds."""
+    return commands[name]["median_s"] > BUDGET_S[name]
+
+
 def table(result: dict[str, object]) -> str:
     """The result for people."""
     commands = result["commands"]
@@ -142,12 +147,16 @@ def table(result: dict[str, object]) -> str:
             f"| {name} | {c['median_s']:.2f} | {low:.2f}–{high:.2f} | {c['min_s']:.2f}–{c['max_s']:.2f} "
             f"| {c['ratio_to_import_torch']:.2f} × | {c['peak_rss_mb']:.0f} |"
         )
-    kept = all(commands[name]["median_s"] <= budget for name, budget in BUDGET_S.items())
-    kept = kept and commands["recommend"]["peak_rss_mb"] <= BUDGET_MB
+    limits = ", ".join(f"{name} ≤ {budget} s" for name, budget in BUDGET_S.items())
+    over = [f"{name} takes {commands[name]['median_s']:.2f} s" for name in BUDGET_S if over_budget(commands, name)]
+    over += [
+        f"{name} takes {commands[name]['peak_rss_mb']:.0f} MB"
+        for name in BUDGET_S
+        if commands[name]["peak_rss_mb"] > BUDGET_MB
+    ]
     lines += [
         "",
-        f"Budget: recommend ≤ {BUDGET_S['recommend']} s and ≤ {BUDGET_MB} MB, estimate --all ≤ "
-        f"{BUDGET_S['estimate --all']} s, help ≤ {BUDGET_S['help']} s: {'kept' if kept else 'not kept'}.",
+        f"Budget: {limits}, each ≤ {BUDGET_MB} MB: {'not kept: ' + '; '.join(over) if over else 'kept'}.",
         "",
         f"Tests hold that none of them imports torch. The second row's store holds {result['store_figures']} measured",
         "figures; estimate is asked for the whole catalog on a Raspberry Pi 4, every runtime and precision.",
