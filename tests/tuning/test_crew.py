@@ -10,8 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
+from selector.backbones.depth import FreezeDepth
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.jobs.common import Task, save_dataset
+from selector.tuning.model import WeightsFrom, build, split_model
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.crew import Crew
 
@@ -47,7 +49,8 @@ def trial(task: Task, recipe: Recipe = RECIPE) -> dict[str, Any]:
 
 
 def test_a_trial_comes_back_with_scores_curve_and_weights(crew: Crew, task: Task) -> None:
-    _, filled = perform(crew, task, "fill", {"recipe": RECIPE.as_json(), "seconds": 60.0})
+    total = split_model(build(BACKBONE, 4, WeightsFrom(task.weights_folder)), FreezeDepth("head")).total_blocks
+    _, filled = perform(crew, task, "fill", {"recipe": RECIPE.as_json(), "depths": [total], "seconds": 60.0})
     assert filled["kind"] == "done"
     events, ended = perform(crew, task, "trial", trial(task))
     assert ended["kind"] == "done", ended

@@ -3,22 +3,20 @@
 import time
 from typing import Any
 
-from selector.backbones.depth import FreezeDepth
 from selector.tuning.cache.build import fill
 from selector.tuning.jobs.common import Emit, Task
-from selector.tuning.model import WeightsFrom, build, split_model, weights_digest
+from selector.tuning.model import WeightsFrom, build, weights_digest
 from selector.tuning.recipe import Recipe
 
 
 def fill_cache(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Make the views that `recipe` draws from, within `seconds`; what `Filled` holds."""
+    """Make the views that `recipe` draws from at `depths` (frozen blocks), within `seconds`; what `Filled` holds."""
     recipe = Recipe.from_json(arguments["recipe"])
     model = build(recipe.backbone, len(task.dataset.classes), WeightsFrom(task.weights_folder, task.random_init))
     digest = weights_digest(model)
-    split = split_model(model, FreezeDepth.parse(recipe.freeze))
     filled = fill(
         task.store,
-        [task.key(recipe, digest, split.frozen_blocks)],
+        [task.key(recipe, digest, depth) for depth in arguments["depths"]],
         recipe.augment().views,
         model=model,
         paths=[s.path for s in task.trainable],

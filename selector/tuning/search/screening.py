@@ -10,8 +10,8 @@ from selector.errors import InvalidInput, MeasurementFailed, WeightsUnavailable
 from selector.tuning.info import Screened, TuneRequest
 from selector.tuning.jobs.common import Task
 from selector.tuning.search.budget import Budget
+from selector.tuning.search.caching import Known
 from selector.tuning.search.crew import Crew
-from selector.tuning.search.session import Known
 from selector.tuning.search.storage import patiently
 from selector.tuning.search.study import SCREENED, OpenStudy
 

@@ -10,11 +10,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from selector.backbones.depth import FreezeDepth
 from selector.tuning.info import TuneRequest
 from selector.tuning.jobs.common import STATE, Task, write_whole
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import Budget, Reserve
+from selector.tuning.search.caching import Caching
 from selector.tuning.search.crew import Crew
 from selector.tuning.search.pace import Pace
 from selector.tuning.search.space import SearchSpace
@@ -34,14 +34,6 @@ GIVE_UP_AFTER = 12
 """So many proposals in a row that do not fit the time end the search."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What screening told about a backbone that its cache is named after."""
-
-    digest: str
-    total_blocks: int
-
-
 Limit = Callable[[Recipe], dict[str, float]]
 
 
@@ -55,6 +47,7 @@ class _Running:
     stage: str = "fill"  # fill, then trial
     stage_began: float = 0.0
     fill: dict[str, Any] = field(default_factory=dict)
+    reach: str = ""  # the deepest freeze depth that its pass over the images made
     epochs: list[dict[str, Any]] = field(default_factory=list)
     pruned: bool = False
     doing: str = "starting"
@@ -71,7 +64,7 @@ class Session:
     crew: Crew
     budget: Budget
     pace: Pace
-    backbones: dict[str, Known]
+    caching: Caching
     constraints: Limit  # by name, at most zero where kept
     reserve: Callable[[], Reserve]
     tell: Callable[[str], None]
@@ -83,8 +76,6 @@ class Session:
     _seen: float = 0.0
     _pulsed: float = 0.0
     _started: int = 0
-    # whose cache does not grow any more for want of room, and whether it holds anything
-    _full: dict[tuple[str, str, int], bool] = field(default_factory=dict)
 
     def run(self) -> None:
         """Search until the reserve is reached."""
@@ -136,10 +127,9 @@ class Session:
             self._misfits += 1
             self._end(trial, TrialState.PRUNED, "infeasible", "breaks a limit on latency or size; not trained")
             return
-        cached = bool(self.request.cache_bytes) and self._full.get(self._place(recipe), True)
-        missing = self._missing_views(recipe) if cached and self._place(recipe) not in self._full else 0
+        missing = self.caching.missing_views(recipe)
         fill_s = self.pace.fill_seconds(recipe, missing)
-        epoch_s = self.pace.epoch_seconds(recipe, cached=cached)
+        epoch_s = self.pace.epoch_seconds(recipe, cached=self.caching.usable(recipe))
         left = self.search_left_s
         # a cache can be made with fewer views, a run with fewer epochs: only less than that does not fit
         least = self.pace.start_seconds + fill_s / max(missing, 1) + min(FEWEST_EPOCHS, recipe.epochs) * epoch_s
@@ -157,7 +147,9 @@ class Session:
             f"trial {trial.number}: {recipe.backbone}, {recipe.freeze}, {recipe.resolution} px, {recipe.augmentation}"
         )
         if missing:
-            arguments = {"recipe": recipe.as_json(), "seconds": max(FILL_SHARE * left, 1.0)}
+            depths = self.caching.depths(recipe, missing)
+            running.reach = str(max(depths))
+            arguments = {"recipe": recipe.as_json(), "depths": depths, "seconds": max(FILL_SHARE * left, 1.0)}
             self.crew.order(number, "fill", self.task, arguments)
         else:
             self._train(number, running)
@@ -202,13 +194,11 @@ class Session:
             return
         if event["kind"] == "done":
             running.fill = event["result"]
-            if running.fill["views"] < running.recipe.augment().views and not running.fill["made"]:
+            if self.caching.note(running.recipe, running.fill):
                 views = running.fill["views"]
-                self._full[self._place(running.recipe)] = bool(views)
                 self.tell(f"trial {running.trial.number}: {views or 'no'} views are cached: {running.fill['why']}")
-            self.pace.learn_fill(
-                running.recipe, running.fill["made"], running.fill["seconds"], running.fill["setup_seconds"]
-            )
+            deepest = replace(running.recipe, freeze=running.reach)
+            self.pace.learn_fill(deepest, running.fill["made"], running.fill["seconds"], running.fill["setup_seconds"])
         else:  # training computes its features anew; the reason stands with the trial
             self._note(running.trial, "cache_failed", f"{event['kind']}: {event['detail']}"[:500])
         self._train(number, running)
@@ -292,16 +282,6 @@ class Session:
         best = best_trial(self.opened.study)
         for number in trials - {-1 if best is None else best.number}:
             (self._folder(number) / STATE).unlink(missing_ok=True)
-
-    def _place(self, recipe: Recipe) -> tuple[str, str, int]:
-        return recipe.backbone, recipe.freeze, recipe.resolution
-
-    def _missing_views(self, recipe: Recipe) -> int:
-        """Views of a recipe that are not cached yet."""
-        known = self.backbones[recipe.backbone]
-        frozen = FreezeDepth.parse(recipe.freeze).frozen_blocks(known.total_blocks)
-        views = recipe.augment().views
-        return views - len(self.task.store.present(self.task.key(recipe, known.digest, frozen), views))
 
     def _views_allowed(self, recipe: Recipe) -> int:
         """How many views an answer may be averaged over within the limit on latency: each costs a whole inference."""

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
 
 SHORT_BUDGET_S = 600.0
-"""Below it the last block alone is trained before more is tried: more may not fit."""
+"""Below it the last block alone is trained before more is tried, above it after: more may not fit."""
 
 STARTUP_TRIALS = 6
 FIRST_RUNG, REDUCTION = 25, 2  # percent of a run; the part of the trials that goes on is one in so many
@@ -113,8 +113,9 @@ class SearchSpace:
         chosen: list[tuple[str, Recipe]] = [("rule-based", rule)]
         if "head" in self.freezes:
             chosen.insert(0, ("rule-based, head", probe))
-        if budget_s < SHORT_BUDGET_S and "last-1" in self.freezes:
-            chosen.insert(-1, ("rule-based, last block", replace(rule, freeze="last-1")))
+        if "last-1" in self.freezes and rule.freeze != "last-1":
+            place = -1 if budget_s < SHORT_BUDGET_S else len(chosen)
+            chosen.insert(place, ("rule-based, last block", replace(rule, freeze="last-1")))
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
         if "dihedral" in self.augmentations and rule.augmentation != "dihedral" and upright is None:
             chosen.insert(len(chosen) - 2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))

@@ -31,6 +31,7 @@ from selector.tuning.info import (
 from selector.tuning.jobs.common import Task, save_dataset
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
+from selector.tuning.search.caching import Caching
 from selector.tuning.search.check import check
 from selector.tuning.search.crew import Crew, WorkerBroken
 from selector.tuning.search.pace import Pace
@@ -214,7 +215,7 @@ class _Story:
             crew=crew,
             budget=self.budget,
             pace=pace,
-            backbones=self.screening.known,
+            caching=Caching(task, self.screening.known, space.freezes),
             constraints=self._constraints,
             reserve=reserve,
             tell=self._say,
