@@ -1,6 +1,15 @@
-"""Does a lossy precision still answer as fp32 does? The same images through both, and what became of the answers."""
+"""Does a lossy precision still answer as fp32 does? The same images through both, and what became of the answers.
 
-from dataclasses import dataclass
+The same file, reference, library and processor give the same answers each time. So it is measured once and then kept
+in a file beside the model's; who clears the cache of models clears it, too.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +51,21 @@ def measure_agreement(loaded: Runtime, images: ImageSet, reference: Path) -> Agr
     batch = images.load(loaded.model.backbone, loaded.model.resolution)
     answers = np.concatenate([loaded.run(image[None]) for image in batch])
     return agreement(np.load(reference), answers)
+
+
+def kept_agreement(place: Path, of: Mapping[str, object]) -> Agreement | None:
+    """What `keep_agreement` has put there for the same `of`; None where there is nothing of use."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        if kept["of"] == dict(of):
+            return Agreement(**kept["agreement"])
+    return None
+
+
+def keep_agreement(place: Path, of: Mapping[str, object], found: Agreement) -> None:
+    """Keep an agreement in a file that appears whole or not at all; `of` is all that it follows from."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=place.parent, prefix=".agreement-", delete=False, encoding="utf-8"
+    ) as draft:
+        json.dump({"of": dict(of), "agreement": asdict(found)}, draft, indent=2)
+    os.replace(draft.name, place)

@@ -1,4 +1,8 @@
-"""Which files a job needs before it can be measured."""
+"""Which files a job needs before it can be measured, and where what was found out about them is kept."""
+
+import hashlib
+import json
+from pathlib import Path
 
 from selector.profiling import runtimes
 from selector.profiling.agreement import LOSSY
@@ -18,3 +22,27 @@ def reference_recipe(job: ModelJob, material: Material) -> Recipe | None:
     if not isinstance(job, InferenceJob) or job.precision not in LOSSY:
         return None
     return recipe("reference", job.backbone, resolution=job.resolution, material=material)
+
+
+def agreement_place(job: InferenceJob, material: Material, fingerprint: str) -> tuple[Path, dict[str, object]]:
+    """Where a lossy job's agreement with fp32 is kept, and all that it follows from. Both its files must be there.
+
+    The fingerprint stands for the processor and its instruction set; it says more than that.
+    """
+    model, reference = model_recipe(job, material), reference_recipe(job, material)
+    if reference is None:
+        raise ValueError(f"{job} is compared with nothing")
+    kind = runtimes.runtime(job.runtime)
+    of: dict[str, object] = {
+        "model": model.digest(),
+        "reference": reference.digest(),
+        "images": reference.images_digest,
+        "runtime": job.runtime,
+        "version": kind.version(),
+        "settings": kind.settings(job.precision),
+        "precision": job.precision,
+        "threads": job.threads,
+        "fingerprint": fingerprint,
+    }
+    name = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
+    return model.folder / f"agreement-{name}.json", of

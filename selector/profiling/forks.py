@@ -1,4 +1,4 @@
-"""One piece of work in a forked process: whatever becomes of it, there is an outcome and the rest goes on.
+"""Work in a forked process: whatever becomes of it, there is an outcome and the rest goes on.
 
 A worker process imports the runtime's library once and then forks for each configuration, before any thread of the
 library has started. So each load is the first in its process and each peak of memory is that of one model alone,
@@ -13,10 +13,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, Self
 
 from selector.errors import RuntimeUnavailable
 
@@ -43,27 +45,77 @@ def die_with_parent() -> None:
 
 def in_fork(work: Callable[[], dict[str, Any]], *, patience_s: float) -> Outcome:
     """Run `work` in a forked process and wait for its result, at most `patience_s` seconds."""
-    killed_before = out_of_memory_kills()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _work_and_exit(work, writing)
-    os.close(writing)
-    answer: bytes | None = None
-    try:
-        answer = _read_all(reading, deadline=time.monotonic() + patience_s)
-    finally:
-        os.close(reading)
-        if answer is None:  # too late, or interrupted
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-    if answer is None:
-        return Outcome("hung", {}, f"no result within {patience_s:.0f} s")
-    if answer:
-        data = json.loads(answer)
-        return Outcome(data["kind"], data["result"], data["detail"])
-    return Outcome(*classify_exit(os.waitstatus_to_exitcode(status), killed_before))
+
+    def only() -> Iterator[dict[str, Any]]:
+        yield work()
+
+    with Forked(only) as fork:
+        return fork.ask(patience_s=patience_s)
+
+
+class Forked:
+    """A forked process that does one thing after another, each when it is asked, and is stopped in between.
+
+    Stopped, because threads that wait for work in a library's pool wait busily at first: after an inference ONNX
+    Runtime's for 40 ms, libgomp's for 10. `results` runs in the fork, up to its next result each time; leaving the
+    context kills the fork.
+    """
+
+    _asking: ClassVar[set[int]] = set()  # pipes to all forks there are: a new one must not hold those of the others
+
+    def __init__(self, results: Callable[[], Iterator[dict[str, Any]]]) -> None:
+        self._killed_before = out_of_memory_kills()
+        asked, self._ask = os.pipe()
+        self._answers, answering = os.pipe()
+        Forked._asking.add(self._ask)
+        self._status: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            for inherited in (*Forked._asking, self._answers):
+                os.close(inherited)
+            Forked._asking.clear()
+            _live_and_exit(results, asked, answering)
+        os.close(asked)
+        os.close(answering)
+
+    def ask(self, *, patience_s: float) -> Outcome:
+        """The next result. With any outcome but "done" the process is gone."""
+        if self._status is None:
+            os.kill(self.pid, signal.SIGCONT)
+        with suppress(BrokenPipeError):  # it is gone, and the next lines say why
+            os.write(self._ask, b"\n")
+        answer = _read_line(self._answers, deadline=time.monotonic() + patience_s)
+        if answer is None:
+            self._end(kill=True)
+            return Outcome("hung", {}, f"no result within {patience_s:.0f} s")
+        if answer:
+            data = json.loads(answer)
+            if data["kind"] == "done":
+                os.kill(self.pid, signal.SIGSTOP)
+            else:
+                self._end(kill=True)
+            return Outcome(data["kind"], data["result"], data["detail"])
+        return Outcome(*classify_exit(os.waitstatus_to_exitcode(self._end(kill=False)), self._killed_before))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it, and wait until the kernel has taken its memory back."""
+        self._end(kill=True)
+        for descriptor in (self._ask, self._answers):
+            os.close(descriptor)
+        Forked._asking.discard(self._ask)
+
+    def _end(self, *, kill: bool) -> int:
+        """Its exit status, once it has ended."""
+        if self._status is None:
+            if kill:
+                os.kill(self.pid, signal.SIGKILL)
+            _, self._status = os.waitpid(self.pid, 0)
+        return self._status
 
 
 def classify_exit(code: int, oom_kills_before: int | None) -> tuple[str, dict[str, Any], str]:
@@ -100,33 +152,44 @@ def out_of_memory_kills() -> int | None:
     return None
 
 
-def _work_and_exit(work: Callable[[], dict[str, Any]], writing: int) -> NoReturn:
-    """The child's whole life. It never returns into the caller's stack, whatever happens."""
+def _live_and_exit(results: Callable[[], Iterator[dict[str, Any]]], asked: int, answering: int) -> NoReturn:
+    """The fork's whole life. It never returns into the caller's stack, whatever happens."""
     code = 1
     try:
         die_with_parent()
-        try:
-            answer = {"kind": "done", "result": work(), "detail": ""}
-        except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
-            traceback.print_exc()
-            kind, detail = classify_error(error)
-            answer = {"kind": kind, "result": {}, "detail": detail}
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(answer, pipe)
+        going = results()
+        with os.fdopen(asked) as questions, os.fdopen(answering, "w") as answers:
+            while questions.readline():
+                answer = _next(going)
+                answers.write(json.dumps(answer) + "\n")
+                answers.flush()
+                if answer["kind"] != "done":
+                    break
         code = 0
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def _read_all(reading: int, *, deadline: float) -> bytes | None:
-    """Everything up to the end of the pipe; None where that does not come in time."""
+def _next(results: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return {"kind": "done", "result": next(results), "detail": ""}
+    except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
+        traceback.print_exc()
+        kind, detail = classify_error(error)
+        return {"kind": kind, "result": {}, "detail": detail}
+
+
+def _read_line(reading: int, *, deadline: float) -> bytes | None:
+    """The pipe's next line; empty at its end, None where neither comes in time. Nobody writes more than was asked."""
     parts: list[bytes] = []
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([reading], [], [], left)[0]:
             break
         part = os.read(reading, 65536)
         if not part:
-            return b"".join(parts)
+            return b""
         parts.append(part)
+        if part.endswith(b"\n"):
+            return b"".join(parts)
     return None

@@ -65,14 +65,13 @@ class ImageSet:
 def synthetic(count: int, side: int, *, seed: int) -> NDArray[np.float32]:
     """Images [count, 3, side, side] in 0…1, each of another brightness, contrast and smoothness."""
     random = np.random.default_rng(seed)
-    across = np.fft.fftfreq(side)
-    frequency = np.hypot(across[:, None], across[None, :])
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     frequency[0, 0] = 1 / side  # the mean is set below
     images = np.empty((count, 3, side, side), dtype=np.float32)
     for image in images:
         falloff = random.uniform(0.8, 1.4)  # the exponents of single photographs spread about 1
-        noise = np.fft.fft2(random.standard_normal((4, side, side))) / frequency**falloff
-        fields = np.fft.ifft2(noise).real
+        noise = np.fft.rfft2(random.standard_normal((4, side, side))) / frequency**falloff
+        fields = np.fft.irfft2(noise, s=(side, side))
         fields /= fields.std(axis=(1, 2), keepdims=True)
         grey, colours = fields[0], fields[1:]
         image[:] = random.uniform(0.3, 0.6) + random.uniform(0.1, 0.25) * (0.9 * grey + 0.4 * colours)

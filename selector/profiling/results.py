@@ -204,7 +204,7 @@ class Scribe:
     def agreement_note(self, job: InferenceJob) -> str:
         """What a lossy precision's agreement with fp32 was measured on, as sources tell it."""
         calibrated = f", calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
-        return f"compared with torch-eager fp32 on {self.material.agreement()}{calibrated}"
+        return f"compared with torch-eager fp32 on {self.material.agreement()}{calibrated}, once and then kept"
 
     def ending(self, job: Job) -> str:
         """How the source of each of the job's figures ends: what was pinned, and which weights."""
@@ -254,5 +254,7 @@ def conditions(job: Job, version: str, *, batch_size: int | None = None) -> Cond
 
 def _windows(figure: Measurement) -> str:
     unstable = "" if figure.stable else f" (unstable: {figure.reason})"
-    taken = f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up{unstable}"
+    disturbed = f", {figure.disturbed} disturbed windows left out" if figure.disturbed else ""
+    taken = f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up"
+    taken = f"{taken}{disturbed}{unstable}"
     return f"{taken}, allocator keeps freed memory"

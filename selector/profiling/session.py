@@ -1,8 +1,9 @@
 """A profiling session: jobs → measured figures, each handed on as soon as it is finished.
 
-First the files that the runtimes load are made where they are missing; then each runtime measures its backbones in one
-worker process, in turns; then training steps are measured. Worker processes do the work, this one sleeps. A worker
-that dies takes down one configuration, whose failure is recorded, and another worker goes on with the rest.
+First the files that the runtimes load are made where they are missing; then each runtime measures its backbones in
+turns, one worker process a runtime, which forks for each backbone; then training steps are measured. Worker processes
+do the work, this one sleeps. A worker or fork that dies takes down one configuration, whose failure is recorded, and
+the rest goes on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from selector.hardware.fingerprint import environment, fingerprint
 from selector.hardware.machine import Machine
 from selector.profiling import runtimes
 from selector.profiling.agreement import LOSSY
-from selector.profiling.files import model_recipe, reference_recipe
+from selector.profiling.files import agreement_place, model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.material import Material
 from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
@@ -30,10 +31,11 @@ PATIENCE_S = 300.0
 """Longest that anything may take that cannot be divided: a load, an export, one configuration's training steps."""
 
 SET_SIZE = 12
-"""Most models that are timed in turns in one process."""
+"""Most models that are timed in turns."""
 
 SET_MEMORY = 0.3
-"""Largest share of the available memory that the files of one set may add up to."""
+"""Largest share of the available memory that the files of one set may add up to: all are loaded at once, and a loaded
+model takes two to three times its file."""
 
 OVER = ("measured", "saturated", "failed")
 """Events after which nothing more comes of a job."""
@@ -174,7 +176,7 @@ class Session:
             self._measure_together([job], cold_done)
 
     def _measure_together(self, lane: Sequence[InferenceJob], cold_done: set[InferenceJob]) -> list[InferenceJob]:
-        """Measure jobs in one process; those for which memory ran out although they ran alone before.
+        """Measure jobs in turns; those for which memory ran out while others were loaded, too.
 
         `cold_done` are those whose first moments are measured, and grows by them.
         """
@@ -182,10 +184,9 @@ class Session:
         version = runtimes.runtime(lane[0].runtime).version()
 
         def spell(job: InferenceJob) -> dict[str, Any]:
-            reference = reference_recipe(job, self.material)
             return {
                 **self._spell(job),
-                "reference": reference and {"logits": str(reference.path), "images": reference.images_folder},
+                "reference": self._reference(job) if job not in cold_done else None,
                 "cold": job not in cold_done,
                 "steady": job not in self.kept.steady,
             }
@@ -201,12 +202,20 @@ class Session:
                 self._keep(job, version, Measurement(**event["result"]))
                 self.listener.done(1)
             elif event["event"] == "failed":
-                if event["outcome"] == "out-of-memory" and len(lane) > 1 and job in cold_done:
+                if event["outcome"] == "out-of-memory" and event.get("beside"):
                     self.failures.pop()  # the set is at fault
                     crowded.append(job)
                 else:
                     self.listener.done((job not in cold_done) + (job not in self.kept.steady))
         return crowded
+
+    def _reference(self, job: InferenceJob) -> dict[str, Any] | None:
+        """What a lossy job is compared with, and where the result is kept; None for another job."""
+        reference = reference_recipe(job, self.material)
+        if reference is None:
+            return None
+        kept, of = agreement_place(job, self.material, self.fingerprint)
+        return {"logits": str(reference.path), "images": reference.images_folder, "kept": str(kept), "of": of}
 
     def _saturate(self, lane: Sequence[ThroughputJob]) -> None:
         """Measure the throughput of one runtime at one thread count."""

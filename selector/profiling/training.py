@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from selector.backbones.depth import FreezeDepth
-from selector.profiling import models
+from selector.profiling import models, others
 from selector.profiling.jobs import TrainingJob
 from selector.profiling.memory import gpu_memory_of_process, peak_rss_of_fork
 from selector.profiling.protocol import Settings, Tracker
@@ -33,7 +33,9 @@ def measure_training(job: TrainingJob, settings: Settings, libraries: "NDArray[n
         step, parameters = _training_step(job, device)
         tracker = Tracker(settings)
         while not tracker.finished:
-            tracker.add(timed(step, tracker.next_window()))
+            before = others.read()
+            samples = timed(step, tracker.next_window())
+            tracker.add(samples, others.share(before, others.read()))
     allocated, reserved, held = _gpu_memory() if device == "cuda" else (None, None, None)
     return TrainingResult(
         measurement=tracker.measurement(),

@@ -1,5 +1,6 @@
 """Runtimes whose truth is known: they do nothing, wait for a known time, or fail in a known way."""
 
+import fcntl
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from selector import resources
 from selector.profiling.runtimes.base import Batch, Logits, Runtime
 
 
@@ -66,27 +68,37 @@ class Misfortune(Fake):
         self.calls += 1
         if self.model.backbone == "resnet18d" and self.calls > 20:  # well after its first moments
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.model.backbone == "resnet34d" and self.calls > 20:
+            time.sleep(3600)
         if self.model.backbone == "resnet26d" and self.calls > 20:
             raise ValueError("a kernel refused")
         return super().run(batch)
 
 
 class Crowded(Fake):
-    """There is room for one model in a process."""
+    """There is room for one model on the machine. Holds a file that the next one finds locked, as long as it lives."""
 
     name = "crowded"
-    loaded = 0
 
     def __enter__(self) -> Self:
-        if Crowded.loaded:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        Crowded.loaded += 1
+        self._room = open(resources.home() / "room", "w")
+        try:
+            fcntl.flock(self._room, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB") from None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        Crowded.loaded -= 1
+        self._room.close()
 
 
-ALL = (Fake, BusyWait, Misfortune, Crowded)
+class CrowdedGpu(Crowded):
+    """The same where models are loaded side by side in one process."""
+
+    name = "crowded-gpu"
+    device = "gpu"
+
+
+ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedGpu)

@@ -2,12 +2,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_session import QUICK, SMALL, Ear
 
-from selector.profiling.agreement import agreement
+from selector.hardware.machine import detect
+from selector.profiling.agreement import Agreement, agreement, keep_agreement, kept_agreement
+from selector.profiling.files import agreement_place, model_recipe
+from selector.profiling.jobs import InferenceJob
+from selector.profiling.material import Material
+from selector.profiling.session import Session, Thoroughness
 
 
 def test_the_same_answers_agree() -> None:
@@ -41,6 +48,52 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 def test_no_images_are_refused() -> None:
     with pytest.raises(ValueError, match="of one shape"):
         agreement(np.zeros((0, 2), dtype=np.float32), np.zeros((0, 2), dtype=np.float32))
+
+
+def test_an_agreement_is_kept_for_what_it_follows_from(tmp_path: Path) -> None:
+    place, found = tmp_path / "agreement-0.json", Agreement(96.875, 0.987654321, 32)
+    of: dict[str, object] = {"model": "ab", "threads": 2}
+    assert kept_agreement(place, of) is None
+    keep_agreement(place, of, found)
+    assert kept_agreement(place, of) == found
+    assert kept_agreement(place, {**of, "threads": 1}) is None
+    assert [file.name for file in tmp_path.iterdir()] == [place.name]  # no draft stays
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"of": {}}', '{"of": {}, "agreement": {"top1": 1}}', "\0"])
+def test_a_broken_file_is_no_agreement(tmp_path: Path, content: str) -> None:
+    place = tmp_path / "agreement-0.json"
+    place.write_text(content)
+    assert kept_agreement(place, {}) is None
+    keep_agreement(place, {}, Agreement(1.0, 1.0, 1))
+    assert kept_agreement(place, {}) == Agreement(1.0, 1.0, 1)
+
+
+def test_an_agreement_is_measured_once_and_lies_beside_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    job = InferenceJob(SMALL, "onnxruntime", "int8-static", 64, 1)
+
+    def run() -> dict[str, float]:
+        made = Session(detect(), lambda records: None, Ear(), Thoroughness(QUICK, QUICK, QUICK, 100.0))
+        made.run([job])
+        assert made.failures == []
+        found = {r.figure.metric.name: r.figure.value for r in made.records}
+        return {name: found[name] for name in ("agreement_top1", "cosine_logits")}
+
+    first = run()
+    (place,) = tmp_path.rglob("agreement-*.json")
+    assert place.parent == model_recipe(job, Material()).folder
+    kept = json.loads(place.read_text())
+    kept["agreement"]["cosine"] = 0.125  # so that one can tell whence it comes
+    place.write_text(json.dumps(kept))
+    assert run() == {**first, "cosine_logits": 0.125}
+    place.unlink()
+    assert run() == first
+    other = replace(job, threads=2)
+    assert agreement_place(job, Material(), "f")[0] != agreement_place(other, Material(), "f")[0]
+    assert agreement_place(job, Material(), "f")[0] != agreement_place(job, Material(), "g")[0]
 
 
 def test_agreement_tells_dynamic_from_static_int8_on_real_photographs(home: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from selector.hardware.machine import State, read_state
 from selector.profiling.energy import Counter, Meter, meter
+from selector.profiling.lifetime import Timing
+from selector.profiling.protocol import Settings, Tracker
 
 
 def zone(root: Path, name: str, uj: int, most: int = 10_000_000) -> Path:
@@ -49,23 +51,31 @@ def test_a_counter_that_goes_away_gives_no_figure(tmp_path: Path) -> None:
     assert made.spent(before, made.read()) is None
 
 
-def test_energy_of_one_inference_counts_the_uncounted_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from selector.profiling import worker
-    from selector.profiling.protocol import Settings, Tracker
-
+def test_energy_of_one_inference_counts_the_uncounted_one() -> None:
     spent = iter(range(10_000))
     calls = [0]
 
     def step() -> None:
         calls[0] += 1
 
-    entry = worker.Entry(0, step, lambda: None, Tracker(Settings(window_s=0.001, deadline_s=0.2, warmup_cap_s=0.1)))
     one_joule_a_window = Meter((Counter(lambda: float(next(spent)), None),))
-    while not entry.tracker.finished:
-        entry.take_window(one_joule_a_window)
-    figure = entry.measurement()
+    settings = Settings(window_s=0.001, deadline_s=0.2, warmup_cap_s=0.1, disturbance=1.0)
+    timing = Timing(step, Tracker(settings), one_joule_a_window)
+    while not timing.tracker.finished:
+        timing.take_window()
+    figure = timing.measurement()
     assert figure.energy_mj == pytest.approx(1e3 * figure.windows / (figure.n + figure.windows))
-    assert calls[0] == figure.n + figure.warmup_samples + len(entry.tracker.windows)
+    assert calls[0] == figure.n + figure.warmup_samples + len(timing.tracker.windows)
+
+
+def test_a_disturbed_windows_energy_is_left_out() -> None:
+    tracker = Tracker(Settings(tail_budget_s=0.0, target=0.5))
+    timing = Timing(lambda: None, tracker, Meter(()))
+    for number in range(9):
+        tracker.add([10.0, 10.0], 0.5 if number == 4 else 0.0)
+        timing.spent.append((100.0 if number == 4 else 3.0, 3))
+    assert timing.measurement().disturbed == 1
+    assert timing.measurement().energy_mj == pytest.approx(1000.0)
 
 
 def test_throttling_between_two_states_is_told() -> None:

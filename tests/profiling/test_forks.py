@@ -40,6 +40,58 @@ def test_whatever_becomes_of_the_work_there_is_an_outcome(work: str, kind: str, 
     assert detail in told[1]
 
 
+def test_a_fork_goes_on_when_it_is_asked_and_is_stopped_meanwhile() -> None:
+    told = probe(
+        """
+        import psutil
+        def results():
+            for number in range(2):
+                yield {"number": number, "pid": os.getpid()}
+            raise ValueError("that was all")
+        with Forked(results) as fork, Forked(results) as other:
+            for _ in range(2):
+                print(fork.ask(patience_s=20).result["number"], other.ask(patience_s=20).result["number"])
+                while psutil.Process(fork.pid).status() != psutil.STATUS_STOPPED: time.sleep(0.01)
+            print(fork.ask(patience_s=20).kind, fork.pid in psutil.pids())
+            other.ask(patience_s=20)
+        print(psutil.Process().children())
+        """
+    )
+    assert told.splitlines() == ["0 0", "1 1", "failed False", "[]"]
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("os.kill(fork.pid, signal.SIGKILL)", "killed"), ("pass", "hung")])
+def test_a_fork_that_ends_or_hangs_between_two_results_is_an_outcome(how: str, outcome: str) -> None:
+    told = probe(
+        f"""
+        def results():
+            yield {{}}
+            time.sleep(60)
+        with Forked(results) as fork:
+            fork.ask(patience_s=20)
+            {how}
+            print(fork.ask(patience_s=1).kind)
+        """
+    )
+    assert told == outcome
+
+
+def test_a_stopped_fork_dies_with_its_parent() -> None:
+    pid = int(
+        probe(
+            """
+            def results():
+                while True: yield {"pid": os.getpid()}
+            fork, other = Forked(results), Forked(results)
+            other.ask(patience_s=20)
+            print(fork.ask(patience_s=20).result["pid"], flush=True)
+            os._exit(0)
+            """
+        )
+    )
+    assert ends(pid)
+
+
 def test_a_fork_dies_with_its_parent() -> None:
     pid = int(
         probe(

@@ -104,6 +104,58 @@ def test_a_warm_up_that_never_settles_is_capped_and_told() -> None:
     assert tracker.measurement().reason == "the warm-up never settled"
 
 
+def test_a_disturbed_window_is_left_out_and_counted() -> None:
+    tracker = Tracker(SETTINGS)
+    taken = 0
+    while not tracker.finished:
+        taken += 1
+        disturbed = taken in (2, 5)
+        tracker.add([3.0 if disturbed else 1.0] * tracker.next_window(), 0.4 if disturbed else 0.01)
+    figure = tracker.measurement()
+    assert (figure.high, figure.disturbed) == (1.0, 2)
+    assert figure.stable
+    assert figure.reason is None
+    assert figure.windows + 2 == taken
+    assert tracker.steady_places == [place for place in range(taken) if place not in (1, 4)]
+
+
+def test_on_a_machine_that_is_never_left_alone_all_windows_count_and_the_figure_says_so() -> None:
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=2.0, disturbed_cap_s=0.5))
+    while not tracker.finished:
+        tracker.add([2.0] * tracker.next_window(), 0.12)
+    figure = tracker.measurement()
+    assert figure.p50 == 2.0
+    assert not figure.stable
+    assert figure.reason == "other work or the hypervisor took 12% of the processors"
+    assert figure.disturbed == 0
+    assert tracker.timed_s < 1.0  # it does not wait for the deadline
+
+
+def test_a_long_disturbance_is_waited_for_once_there_are_windows_without_it() -> None:
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=20.0, disturbed_cap_s=0.5))
+    taken = 0
+    while not tracker.finished:
+        taken += 1
+        disturbed = 5 < taken < 30
+        tracker.add([30.0 if disturbed else 10.0] * tracker.next_window(), 0.5 if disturbed else 0.0)
+    figure = tracker.measurement()
+    assert figure.stable
+    assert (figure.p50, figure.disturbed) == (10.0, 24)
+
+
+def test_nobody_looked_is_no_disturbance() -> None:
+    tracker = Tracker(SETTINGS)
+    tracker.add([1.0], None)
+    assert tracker.windows == [[1.0]]
+
+
+@pytest.mark.parametrize("ms", [2.0, 20.0, 46.0])
+def test_the_samples_of_a_p90_come_in_the_fewest_windows(ms: float) -> None:
+    tracker = Tracker()
+    assert feed(tracker, [ms]) == tracker.settings.min_windows
+    assert tracker.measurement().n >= 64
+
+
 def test_slow_configurations_need_no_64_samples() -> None:
     tracker = Tracker(Settings(deadline_s=20, tail_budget_s=3.0))
     feed(tracker, [400.0])

@@ -149,7 +149,7 @@ def broken_run(log: object) -> None:
             store.add(found)
             for record in found:
                 print("kept", record.conditions.backbone, record.figure.metric.name, record.figure.value, file=log)  # type: ignore[call-overload]
-            for worker in psutil.Process().children():
+            for worker in psutil.Process().children(recursive=True):
                 print("worker", worker.pid, file=log)  # type: ignore[call-overload]
 
         made = Session(detect(), keep, Ear(), Thoroughness(QUICK, QUICK, QUICK, 100.0))

@@ -72,7 +72,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_home: Path) -> None:
-    doomed = ["resnet18", "resnet26", "resnet34", "resnet18d", "resnet26d"]
+    doomed = ["resnet18", "resnet26", "resnet34", "resnet18d", "resnet26d", "resnet34d"]
     jobs = [fake(name, "misfortune") for name in [*doomed, "resnet50", "resnet101"]]
     made = session(patience_s=3)
     made.run(jobs)
@@ -83,6 +83,7 @@ def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_ho
         "resnet34": "hung",
         "resnet18d": "killed",
         "resnet26d": "failed",
+        "resnet34d": "hung",
     }
     assert set(medians(made.records)) == {"resnet50", "resnet101"}
     details = {failure.job.backbone: failure.detail for failure in made.failures}
@@ -90,7 +91,40 @@ def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_ho
     assert "SIGSEGV" in details["resnet26"]
     # what was measured before a worker died is measured once
     firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
-    assert sorted(firsts) == ["resnet101", "resnet18d", "resnet26d", "resnet50"]
+    assert sorted(firsts) == ["resnet101", "resnet18d", "resnet26d", "resnet34d", "resnet50"]
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
+def test_the_process_of_a_model_may_be_killed_between_its_turns(fakes: None, own_home: Path) -> None:
+    """Both are killed from without: what one of them had brought is kept, the other one's end is told."""
+    workers: set[int] = set()
+
+    def killing(records: Sequence[Record]) -> None:
+        (worker,) = psutil.Process().children()
+        workers.add(worker.pid)
+        if medians(records):
+            for model in worker.children():
+                model.kill()
+
+    made = session(killing)
+    names = {"resnet18", "resnet50"}
+    made.run([fake(name, "busy-wait") for name in sorted(names)])
+    (measured,) = medians(made.records)
+    assert [(f.job.backbone, f.outcome) for f in made.failures] == [(*(names - {measured}), "killed")]
+    assert len(workers) == 1
+
+
+def test_models_of_a_gpu_are_loaded_side_by_side_and_crowd_each_other_there(fakes: None, own_home: Path) -> None:
+    made = session()
+    names = ("resnet18", "resnet50")
+    made.run([fake(name, "crowded-gpu") for name in names])
+    assert made.failures == []
+    assert set(medians(made.records)) == set(names)
+    firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
+    assert sorted(firsts) == sorted(names)
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
 
 
 def test_models_that_find_no_room_beside_others_are_measured_alone(fakes: None, own_home: Path) -> None:
@@ -120,11 +154,10 @@ def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> N
     used: list[float] = []
 
     def slow(records: Sequence[Record]) -> None:
-        worker = psutil.Process().children()[0]
-        before = worker.cpu_times()
+        workers = psutil.Process().children(recursive=True)  # the worker, and the process of each model
+        before = sum(sum(worker.cpu_times()[:2]) for worker in workers)
         time.sleep(0.3)
-        after = worker.cpu_times()
-        used.append(after.user + after.system - before.user - before.system)
+        used.append(sum(sum(worker.cpu_times()[:2]) for worker in workers) - before)
 
     session(slow).run([fake("resnet18", "busy-wait"), fake("resnet26", "busy-wait")])
     assert len(used) == 4
@@ -159,7 +192,7 @@ def test_a_killed_run_leaves_its_finished_figures_in_the_store(fakes: None, own_
             stored = []
             def keep(records):
                 if len(t.medians(stored)) == 2:
-                    print(psutil.Process().children()[0].pid, flush=True)
+                    print(*(p.pid for p in psutil.Process().children(recursive=True)), flush=True)
                     os.kill(os.getpid(), signal.SIGKILL)
                 store.add(records)
                 stored.extend(records)
@@ -171,13 +204,15 @@ def test_a_killed_run_leaves_its_finished_figures_in_the_store(fakes: None, own_
         [sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    *counts, worker = map(int, done.stdout.split())
+    *lines, processes = done.stdout.splitlines()
+    counts, workers = list(map(int, lines)), list(map(int, processes.split()))
     with open_store() as store:
         records = store.records()
     assert len(records) == counts[-1]
     assert len(medians(records)) == 2
     assert len({(r.conditions, r.figure.metric) for r in records}) == len(records)
-    assert ends(worker)
+    assert len(workers) > 1
+    assert all(ends(worker) for worker in workers)
 
 
 def test_real_runtimes_give_every_figure_once() -> None:

@@ -3,14 +3,17 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
-from selector.profiling import worker
+from selector.profiling import lifetime
+from selector.profiling.channel import Channel
 from selector.profiling.energy import Meter
-from selector.profiling.protocol import Settings, Tracker
-from selector.profiling.worker import Channel, Entry, take_turns, take_window, window
+from selector.profiling.lifetime import Timing, add_window, take_window, timed
+from selector.profiling.protocol import LONG_S, Settings, Tracker
+from selector.profiling.turns import InProcess, Turn, take_turns
 
 
 class Clock:
@@ -37,7 +40,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(worker, "perf_counter_ns", made)
+    monkeypatch.setattr(lifetime, "perf_counter_ns", made)
     return made
 
 
@@ -48,6 +51,15 @@ def test_a_known_time_is_reported_to_the_nanosecond(clock: Clock, ns: int) -> No
 
 def test_the_first_call_of_a_window_is_not_counted(clock: Clock) -> None:
     assert take_window(clock.busy(50_000_000, 1_000_000), 3, at_least=2, limit_s=1) == [1.0, 1.0, 1.0]
+
+
+def test_the_first_call_of_a_window_counts_where_it_would_be_a_third_of_it(clock: Clock) -> None:
+    assert take_window(clock.busy(3, 1), 2, at_least=2, limit_s=1, first_counts=True) == [3e-6, 1e-6]
+    long, short = Tracker(Settings()), Tracker(Settings())
+    calls = [add_window(clock.busy(int(LONG_S * 1e9)), long) for _ in range(3)]
+    assert calls == [3, 2, 2]  # before the first window nobody knows how long one takes
+    calls = [add_window(clock.busy(int(LONG_S * 1e9) - 1), short) for _ in range(3)]
+    assert calls == [3, 3, 3]
 
 
 def test_each_sample_is_between_two_readings_with_nothing_else_there(clock: Clock) -> None:
@@ -64,7 +76,7 @@ def test_windows_of_a_known_time_make_a_figure_without_an_error(clock: Clock) ->
     tracker = Tracker(Settings(window_s=0.01))
     step = clock.busy(40_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # slow at first
     while not tracker.finished:
-        tracker.add(window(step, tracker))
+        add_window(step, tracker)
     figure = tracker.measurement()
     assert figure.stable
     assert (figure.p50, figure.low, figure.high, figure.p90) == (1.0, 1.0, 1.0, 1.0)
@@ -104,12 +116,11 @@ def test_a_model_that_is_done_is_let_go_of_while_others_go_on(clock: Clock, coll
         seen.append(gone() is None)
 
     quick = Settings(min_windows=3, tail_budget_s=0.0)
-    entries = [
-        Entry(i, step, lambda: None, Tracker(settings))
-        for i, step, settings in ((0, one, quick), (1, other, Settings()))
-    ]
+    timings = [Timing(step, Tracker(settings), Meter(())) for step, settings in ((one, quick), (other, Settings()))]
+    models = [InProcess(partial(timed, timing)) for timing in timings]
     del model, one
-    take_turns(Silent(), entries, Meter(()))
-    assert len(entries) == 2
+    turns = [Turn(i, model, partial(model.__exit__, None, None, None)) for i, model in enumerate(models)]
+    take_turns(Silent(), turns, patience_s=1)
+    assert all(timing.tracker.finished for timing in timings)
     assert not seen[0]
     assert seen[-1]

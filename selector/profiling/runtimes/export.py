@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,6 +83,13 @@ class Recipe:
     def path(self) -> Path:
         """The file itself, whether or not it is there."""
         return self.folder / FILE_NAMES[self.kind]
+
+    def digest(self) -> str:
+        """The sha256 of its file's content, which must be there: as noted when it was made."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self.folder / "about.json").read_text(encoding="utf-8"))["sha256"])
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def model_file(self, resolution: int) -> ModelFile:
         """What a runtime is given."""

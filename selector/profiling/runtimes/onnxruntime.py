@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU and on an NVIDIA GPU."""
 
+import os
 from collections.abc import Callable
 from importlib import metadata
 from types import TracebackType
@@ -26,6 +27,7 @@ class OnnxRuntime(Runtime):
     loads = "onnx"
 
     _session: Any = None  # onnxruntime publishes no types
+    _pool_of: ClassVar[int | None] = None  # the process whose shared pool has been started
 
     @classmethod
     def version(cls) -> str:
@@ -43,14 +45,17 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def prepare_process(cls, threads: int) -> None:
-        """Import ONNX Runtime and set the size of its shared pool."""
-        import onnxruntime
+        """Import ONNX Runtime. Threads are started with the first model: a fork would not inherit them."""
+        import onnxruntime  # noqa: F401
 
-        onnxruntime.set_global_thread_pool_sizes(threads, 1)
+        del threads
 
     def __enter__(self) -> Self:
         import onnxruntime
 
+        if OnnxRuntime._pool_of != os.getpid():
+            onnxruntime.set_global_thread_pool_sizes(self.threads, 1)
+            OnnxRuntime._pool_of = os.getpid()
         options = onnxruntime.SessionOptions()
         options.use_per_session_threads = False
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -1,0 +1,174 @@
+"""One model's life in a process: loaded, run for the first time, then timed window by window."""
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.profiling import others
+from selector.profiling.energy import Meter, meter
+from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
+from selector.profiling.memory import peak_rss_of_fork
+from selector.profiling.protocol import Measurement, Settings, Tracker
+from selector.profiling.results import ColdResult, to_json
+from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of one model."""
+
+    job: InferenceJob
+    file: ModelFile
+    cold: bool  # its first moments
+    steady: bool  # its windows
+
+    @classmethod
+    def of(cls, item: dict[str, Any]) -> Self:
+        """As the parent's task tells it."""
+        job = job_from_json(item["job"])
+        assert isinstance(job, InferenceJob)
+        return cls(job, model_file(item), item["cold"], item["steady"])
+
+
+def model_file(item: dict[str, Any]) -> ModelFile:
+    """The file of a task's item."""
+    return ModelFile(**{**item["file"], "path": Path(item["file"]["path"])})
+
+
+def life(
+    runtime: type[Runtime], wanted: Wanted, settings: Settings, libraries: NDArray[np.int64]
+) -> Iterator[dict[str, Any]]:
+    """Load a model that nobody has loaded in this process; then an event each time that one is asked for.
+
+    The first is "cold" with its first moments or, where they are not wanted, "loaded". The next are of one window each:
+    "window" with how far it is, and at last "measured". What the runtime builds from the file once and for all is built
+    before anything is timed. `libraries` are the pages that the process which imported the runtime holds: they belong
+    to the peak of memory.
+    """
+    job, file = wanted.job, wanted.file
+    built = runtime.build(file, job.precision)
+    size = _read_through(built.path if built else file.path)
+    start = perf_counter_ns()
+    with runtime(file, precision=job.precision, threads=job.threads) as loaded:
+        after_load = perf_counter_ns()
+        batch = noise(job, job.batch_size)
+        before = perf_counter_ns()
+        step = loaded.bind(batch)  # a GPU's copy of the image and the recording of its graph belong to the first
+        step()
+        after = perf_counter_ns()
+        step()  # some runtimes settle their buffers at the second call
+        cold = ColdResult(
+            (after_load - start) / 1e6,
+            (after - before) / 1e6,
+            peak_rss_of_fork(libraries),
+            size,
+            build_ms=built.build_ms if built else None,
+        )
+        yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
+        if wanted.steady:
+            yield from timed(Timing(step, Tracker(settings), meter(runtime.device)))
+
+
+@dataclass(slots=True)
+class Timing:
+    """What is timed, and what its windows brought so far."""
+
+    step: Callable[[], object]
+    tracker: Tracker
+    meter: Meter
+    spent: list[tuple[float | None, int]] = field(default_factory=list)  # of each window: joules, inferences
+
+    def take_window(self) -> None:
+        """Time one window, and read the energy before and after it."""
+        before = self.meter.read()
+        inferences = add_window(self.step, self.tracker)
+        self.spent.append((self.meter.spent(before, self.meter.read()), inferences))
+
+    def release(self) -> None:
+        """Let go of the model, which the step holds."""
+        self.step = _released
+
+    def measurement(self) -> Measurement:
+        """The figure with its energy; None where a steady window's could not be read."""
+        spent = [self.spent[place] for place in self.tracker.steady_places]
+        joules = [j for j, _ in spent if j is not None]
+        energy = sum(joules) / sum(n for _, n in spent) * 1e3 if len(joules) == len(spent) else None
+        return replace(self.tracker.measurement(), energy_mj=energy)
+
+
+def timed(timing: Timing) -> Iterator[dict[str, Any]]:
+    """Take a window each time that an event is asked for, until the figure is good enough: the last is "measured"."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection inside a window is Python's, not the model's
+    try:
+        while True:
+            timing.take_window()
+            if timing.tracker.finished:
+                break
+            yield {"event": "window", "progress": timing.tracker.progress()}
+        yield {"event": "measured", "result": to_json(timing.measurement()), "timed_s": timing.tracker.timed_s}
+    finally:
+        timing.release()
+
+
+def add_window(step: Callable[[], object], tracker: Tracker) -> int:
+    """Take a window as `tracker` wants it and give it to it. How many inferences that were, uncounted ones included."""
+    settings, first_counts = tracker.settings, tracker.first_counts()
+    before = others.read()
+    samples = take_window(
+        step,
+        tracker.next_window(),
+        at_least=settings.min_window,
+        limit_s=4 * settings.window_s,
+        first_counts=first_counts,
+    )
+    tracker.add(samples, others.share(before, others.read()))
+    return len(samples) + (not first_counts)
+
+
+def take_window(
+    step: Callable[[], object], samples: int, *, at_least: int, limit_s: float, first_counts: bool = False
+) -> list[float]:
+    """Milliseconds of each of `samples` calls, after one uncounted: the caches hold another model's weights.
+
+    `first_counts`: without the uncounted one. Once `limit_s` seconds have passed it stops at `at_least`, so that a
+    sudden slowness does not stretch the window.
+    """
+    if not first_counts:
+        step()
+    times: list[int] = []
+    end = perf_counter_ns() + int(limit_s * 1e9)
+    while len(times) < samples:
+        start = perf_counter_ns()
+        step()
+        now = perf_counter_ns()
+        times.append(now - start)
+        if now > end and len(times) >= at_least:
+            break
+    return [t / 1e6 for t in times]
+
+
+def noise(job: ModelJob, batch_size: int) -> Batch:
+    """A batch of seeded noise in the job's resolution, [batch_size, 3, resolution, resolution]."""
+    shape = (batch_size, 3, job.resolution, job.resolution)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _released() -> NoReturn:
+    raise RuntimeError("this model was let go of")
+
+
+def _read_through(path: Path) -> int:
+    """Read a file once, so that it is in the page cache for every load alike. Its size in bytes."""
+    size = 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            size += len(part)
+    return size

@@ -1,0 +1,176 @@
+"""Inference of several models in turns: each loaded once, in a process of its own, and timed there window by window.
+
+The worker imports the runtime's library and forks for each model. A fork loads its model, tells its first moments, and
+waits; later it is given turns of one window each. So a load is the first in its process, each peak of memory is one
+model's, the heap and thread pool of a model know no other model, and whatever becomes of one process is one
+configuration's outcome. One runs at a time; the others are stopped.
+
+On a GPU a fork tells the first moments and ends, and the models are then loaded side by side in the worker: a CUDA
+context per model would take some hundred megabytes of the GPU's memory each, and exclusive GPUs grant only one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selector.profiling import forks, runtimes
+from selector.profiling.agreement import Agreement, keep_agreement, kept_agreement, measure_agreement
+from selector.profiling.channel import Channel
+from selector.profiling.forks import Forked, Outcome
+from selector.profiling.images import ImageSet
+from selector.profiling.lifetime import Wanted, life
+from selector.profiling.memory import mapped_library_pages
+from selector.profiling.protocol import Settings
+from selector.profiling.runtimes.base import Runtime
+
+Events = Callable[[], Iterator[dict[str, Any]]]
+
+
+class InProcess:
+    """What `Forked` is, without a process of its own."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events()
+
+    def ask(self, *, patience_s: float) -> Outcome:
+        """The next event. A hang is for the parent to notice."""
+        del patience_s
+        try:
+            return Outcome("done", next(self._events))
+        except Exception as error:  # noqa: BLE001 - a configuration's failure is an outcome to record, whatever it is
+            kind, detail = forks.classify_error(error)
+            return Outcome(kind, {}, detail)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the model."""
+        self._events.close()  # type: ignore[attr-defined]  # a generator
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A loaded model among those that are timed in turn. `close` lets go of it."""
+
+    id: int
+    model: Forked | InProcess
+    close: Callable[[], None]
+
+
+def inference(channel: Channel, task: dict[str, Any]) -> None:
+    """Measure each model's first moments, then all models in turns."""
+    runtime = runtimes.load(task["runtime"])
+    runtime.prepare_process(task["threads"])
+    settings, patience_s = Settings(**task["settings"]), task["patience_s"]
+    side_by_side = runtime.device == "gpu"
+    with ExitStack() as stack:
+        hall = Hall(channel, runtime, settings, patience_s, mapped_library_pages(), stack)
+        entered = []
+        for item in task["items"]:
+            stays = item["steady"] and not side_by_side
+            if (item["cold"] or stays) and not hall.enter(item, Forked, stays=stays):
+                continue
+            entered.append(item)
+        if side_by_side:
+            for item in entered:
+                if item["steady"]:
+                    hall.enter({**item, "cold": False}, InProcess, stays=True)
+        take_turns(channel, hall.turns, patience_s=patience_s)
+
+
+@dataclass(slots=True)
+class Hall:
+    """Where loaded models wait for their turns."""
+
+    channel: Channel
+    runtime: type[Runtime]
+    settings: Settings
+    patience_s: float
+    libraries: NDArray[np.int64]
+    stack: ExitStack  # ends all that are still there
+    turns: list[Turn] = field(default_factory=list)
+
+    def enter(self, item: dict[str, Any], kind: Callable[[Events], Forked | InProcess], *, stays: bool) -> bool:
+        """Load a model, and tell its first moments where they are wanted. Whether that went well.
+
+        With `stays` it is kept for the turns.
+        """
+        id_ = item["id"]
+        self.channel.announce("turn", id=id_)
+        wanted = Wanted.of({**item, "steady": stays})
+        own = self.stack.enter_context(ExitStack())
+        model = kind(partial(life, self.runtime, wanted, self.settings, self.libraries))
+        own.enter_context(model)
+        outcome = model.ask(patience_s=self.patience_s)
+        if outcome.kind == "done" and wanted.cold and item.get("reference"):
+            self.channel.announce("turn", id=id_)  # a new patience begins
+            outcome = self._with_agreement(outcome.result, wanted, item["reference"])
+        if outcome.kind != "done":
+            own.close()
+            fail(self.channel, id_, outcome, beside=bool(self.turns))
+            return False
+        if wanted.cold:
+            self.channel.tell(**outcome.result, id=id_, last=not item["steady"])
+        if stays:
+            self.turns.append(Turn(id_, model, own.close))
+        else:
+            own.close()
+        return True
+
+    def _with_agreement(self, cold: dict[str, Any], wanted: Wanted, reference: dict[str, Any]) -> Outcome:
+        """A model's first moments with its agreement with fp32, measured where nobody has kept it.
+
+        In a process of its own: it would leave another heap behind than a model has whose agreement is known.
+        """
+        place, of = Path(reference["kept"]), reference["of"]
+        found = kept_agreement(place, of)
+        if found is None:
+            work = partial(_agreement, self.runtime, wanted, reference)
+            outcome = forks.in_fork(work, patience_s=self.patience_s)
+            if outcome.kind != "done":
+                return outcome
+            found = Agreement(**outcome.result)
+            keep_agreement(place, of, found)
+        both = {"agreement_top1": found.top1, "cosine_logits": found.cosine}
+        return Outcome("done", {**cold, "result": {**cold["result"], **both}})
+
+
+def _agreement(runtime: type[Runtime], wanted: Wanted, reference: dict[str, Any]) -> dict[str, Any]:
+    images = ImageSet("agreement", reference["images"])
+    with runtime(wanted.file, precision=wanted.job.precision, threads=wanted.job.threads) as loaded:
+        return asdict(measure_agreement(loaded, images, Path(reference["logits"])))
+
+
+def take_turns(channel: Channel, turns: Sequence[Turn], *, patience_s: float) -> None:
+    """Time all models window by window in turns, each until its figure is good enough.
+
+    In turns, so that a spell of noise on the machine falls on all and not on one, and each is seen at several times.
+    """
+    active = list(turns)
+    while active:
+        for turn in list(active):
+            channel.announce("turn", id=turn.id)
+            outcome = turn.model.ask(patience_s=patience_s)
+            if outcome.kind == "done":
+                channel.tell(**outcome.result, id=turn.id)
+                if outcome.result["event"] != "measured":
+                    continue
+            else:
+                fail(channel, turn.id, outcome, beside=len(active) > 1)
+            active.remove(turn)
+            turn.close()
+
+
+def fail(channel: Channel, id_: int, outcome: Outcome, *, beside: bool = False) -> None:
+    """Tell the parent that nothing more comes of an item; `beside`: other models were loaded at that moment."""
+    channel.tell("failed", id=id_, outcome=outcome.kind, detail=outcome.detail, beside=beside)
