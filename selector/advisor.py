@@ -112,7 +112,8 @@ def recommend(
         measured = records.records(hardware=found.reference.name)
         steps = records.records(hardware=LOCAL, metrics=TRAIN_STEP.name)
     evidence = DeviceEvidence(found.reference, measured, fingerprint=_fingerprint(found, measured))
-    return _answer(request, found, evidence, TrainingTime(steps, training_macs), study)
+    command = command_of(request, store=store, profile_folder=profile_folder) if study is None else study.command
+    return _answer(request, found, evidence, TrainingTime(steps, training_macs), study, command)
 
 
 def check_request(
@@ -393,6 +394,7 @@ def _answer(
     evidence: DeviceEvidence,
     training: TrainingTime,
     study: Study | None,
+    command: str,
 ) -> Answer:
     """Consider, rank, and put the answer together."""
     considered = candidates(request, hardware, evidence, training, training_macs, study)
@@ -402,7 +404,6 @@ def _answer(
         considered.training_macs,
         handed_over=None if study is None else study.handed_over,
     )
-    command = command_of(request) if study is None else study.command
     if ranking is None:
         raise infeasible(request, hardware, considered, command)
     every = catalog.backbones()

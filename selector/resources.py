@@ -37,6 +37,11 @@ def network_names() -> frozenset[str]:
     return frozenset(re.findall(r"^(?:network|alias) (\S+)", table, re.MULTILINE))
 
 
+def without_password(text: str) -> str:
+    """`text` with the password of a database URL in it covered: for what is shown, kept or handed on."""
+    return re.sub(r"(://[^/@:]*):.*@", r"\1:***@", text)
+
+
 def home() -> Path:
     """The user's data folder: `SELECTOR_HOME`, else the system's place for user data. Not created here."""
     explicit = os.environ.get("SELECTOR_HOME")

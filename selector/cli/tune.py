@@ -14,6 +14,7 @@ import typer
 
 from selector.cli.options import Json, Output, ProfileFolder, Quiet, Store
 from selector.errors import Faults, InvalidInput, NoFeasibleCandidate
+from selector.resources import without_password
 
 if TYPE_CHECKING:
     from selector.tuning.info import DeployLimits, Progress, TuneRequest, TuneResult
@@ -262,7 +263,7 @@ def _document(result: "TuneResult") -> str:
 
 def command() -> str:
     """This very command, for the record: without the password of a database, which would go out with the model."""
-    return shlex.join(["selector", *(re.sub(r"(://[^/@:]*):.*@", r"\1:***@", word) for word in sys.argv[1:])])
+    return shlex.join(["selector", *(without_password(word) for word in sys.argv[1:])])
 
 
 def _bytes(gigabytes: float) -> int:

@@ -4,12 +4,14 @@ import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from selector.backbones import catalog
 from selector.decision.answer import Limit, Request, Statement
 from selector.errors import InvalidInput, close_name, unknown_name
 from selector.estimation.accuracy import domains
 from selector.hardware.profiles import HardwareProfile, Kind, unknown_ids
+from selector.resources import without_password
 
 AT_MOST, AT_LEAST = "at most", "at least"
 MAX_IMAGES = 10**12  # beyond any data set there is; a number with more digits is a slip
@@ -156,8 +158,11 @@ def _not_offered(what: str, name: str, known: Iterable[str], device: str) -> str
     return f"{device} offers no {what} {name!r}; it offers: {', '.join(known)}{close_name(name, known)}"
 
 
-def command_of(request: Request) -> str:
-    """The command that asks the same question. Defaults of the hardware are left to it."""
+def command_of(request: Request, *, store: str | Path | None = None, profile_folder: Path | None = None) -> str:
+    """The command that asks the same question of the same evidence. Defaults of the hardware are left to it.
+
+    `store` and `profile_folder` stand in it where they were named; a password of the store's does not.
+    """
     parts = ["selector", "recommend", "--hardware", request.hardware, "--data-size", str(request.data_size)]
     if request.classes is not None:
         parts += ["--classes", str(request.classes)]
@@ -181,4 +186,8 @@ def command_of(request: Request) -> str:
             parts += [option, ",".join(names)]
     if request.seed:
         parts += ["--seed", str(request.seed)]
+    if profile_folder is not None:
+        parts += ["--hardware-profiles", str(profile_folder)]
+    if store is not None:
+        parts += ["--store", without_password(str(store))]
     return shlex.join(parts)
