@@ -100,7 +100,9 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def prepare_process(cls, threads: int) -> None:
-        """Import the library and set its threads. Called once in a worker process, before any model is loaded."""
+        """Import the library and set its threads, but start none. Called once in a worker process, before any model is
+        loaded; the worker then forks for each model, and a fork does not inherit threads.
+        """
 
     @abstractmethod
     def __enter__(self) -> Self: ...

@@ -4,7 +4,8 @@ A file is made once per recipe (backbone, head, weights, precision; for a graph 
 and the versions of the libraries that make it) and lies under `SELECTOR_HOME/cache/models/`, in a folder named after
 the recipe's hash. It appears there whole or not at all. A graph's batch is dynamic, and its answers were compared with
 eager's: an fp32 or fp16 graph that differs is refused, a quantised one is kept with its likeness noted (what it is
-worth is measured by `agreement`). Beside models lie the fp32 logits that lossy ones are compared with.
+worth is measured by `agreement`, once, and kept in its folder). Beside models lie the fp32 logits that lossy ones are
+compared with.
 """
 
 import hashlib
