@@ -44,8 +44,8 @@ LONG_S = 0.04
 """Where one inference takes as long as this, the first of a window counts: what caches hold is there again within a few
 milliseconds, and an inference that is left out would be a third of the window.
 
-Eager, ONNX Runtime and OpenVINO on two cores, in turns with four other models: where one takes 40 to 450 ms the first of
-a window takes 0.7 % less to 2.3 % more than the rest, where one takes 2 to 10 ms 14 to 23 % more.
+Eager, ONNX Runtime and OpenVINO on two cores, in turns with three other models: where one takes 40 to 450 ms, the first
+of a window takes 0.7 % less to 2.3 % more than the rest; where one takes 2 to 10 ms, 14 to 23 % more.
 """
 
 
