@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from selector.profiling.protocol import median_interval
+from selector.profiling.runtimes.quantise import REMOVABLE
 from selector.tuning.cache.prefix import export_fast
 from selector.tuning.data.images import read_rgb
 from selector.tuning.place import MODEL_FILES
@@ -60,9 +61,9 @@ def save_model(
 def quantise(graph: Path, target: Path, calibration: Sequence[str], preprocess: Preprocess) -> None:
     """Write `graph` as int8-static: QDQ, per channel, ranges from the images at the paths `calibration`.
 
-    Convolutions and linear layers alone are quantised, weights to 7 bits: † on elpv that keeps the class of 75 % of
-    the test images against 64 % with everything in int8, and a CPU without VNNI adds two products in 16 bits, which
-    full 8-bit weights overflow. `benchmarks/results/tune_quality.md` says what it costs.
+    Convolutions, with the ReLU behind them, and linear layers alone are quantised, weights to 7 bits: a CPU without
+    VNNI adds two products in 16 bits, which full 8-bit weights overflow. `benchmarks/results/tune_quality.md` says
+    what it costs.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -80,7 +81,7 @@ def quantise(graph: Path, target: Path, calibration: Sequence[str], preprocess: 
         str(target),
         Images(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        op_types_to_quantize=["Conv", "Gemm", "MatMul", *REMOVABLE],
         per_channel=True,
         reduce_range=True,
         activation_type=QuantType.QUInt8,

@@ -173,6 +173,21 @@ def test_a_stretched_vgg_has_its_lossy_variants_too(small_vgg: "VGG", tmp_path: 
         assert export._likeness(small_vgg, wanted, lossy) > 0.9
 
 
+def test_no_relu_is_left_beside_int8_convolutions(tmp_path: Path) -> None:
+    import onnx
+    import timm
+
+    from selector.profiling.runtimes import quantise
+
+    model = timm.create_model("mobilenetv2_100", pretrained=False).eval()
+    wanted, file, lossy = Recipe("onnx", "mobilenetv2_100", resolution=64), tmp_path / "a.onnx", tmp_path / "b.onnx"
+    export._export(model, wanted, file)
+    assert "Clip" in {node.op_type for node in onnx.load(file).graph.node}
+    images = np.random.default_rng(0).standard_normal((4, 3, 64, 64), dtype=np.float32)
+    quantise.quantise_static(file, lossy, images, symmetric=False)
+    assert "Clip" not in {node.op_type for node in onnx.load(lossy).graph.node}
+
+
 def test_what_onnx_cannot_express_is_told_in_one_line(tmp_path: Path) -> None:
     from torch import nn
 

@@ -62,6 +62,7 @@ class Runtime(ABC):
     distribution: ClassVar[str]  # the installed distribution whose version is the runtime's
     loads: ClassVar[Literal["weights", "onnx"]]  # which file: a safetensors state dict or an ONNX graph
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
+    side_by_side: ClassVar[bool] = False  # whether models are timed in one process, see `turns`
     by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:

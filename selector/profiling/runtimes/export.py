@@ -35,7 +35,7 @@ from selector.profiling.runtimes.base import ModelFile, Runtime
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 3  # raised when the making of files changes, so that older ones are not taken for new ones
+FORMAT = 4  # raised when the making of files changes, so that older ones are not taken for new ones
 TOLERANCE = 1e-3  # of the largest logit: fp32 kernels add in another order, nothing more
 HALF_TOLERANCE = 5e-2  # of the largest logit: fp16 carries 11 bits, and rounding adds up over a hundred layers
 FILE_NAMES = {

@@ -88,6 +88,7 @@ class OnnxRuntimeCuda(OnnxRuntime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16")
     distribution: ClassVar[str] = "onnxruntime-gpu"
     device = "gpu"
+    side_by_side = True
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:

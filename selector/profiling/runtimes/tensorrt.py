@@ -38,6 +38,7 @@ class TensorRT(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "int8-static")
     distribution: ClassVar[str] = "tensorrt"
     device = "gpu"
+    side_by_side = True
     module: ClassVar[str] = "tensorrt"
     loads = "onnx"
 

@@ -25,6 +25,7 @@ class TorchCuda(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "bf16")
     distribution: ClassVar[str] = "torch"
     device = "gpu"
+    side_by_side = True
     loads = "weights"
 
     _module: "torch.nn.Module | None" = None

@@ -21,6 +21,7 @@ class TorchEager(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "int8-dynamic")
     distribution: ClassVar[str] = "torch"
     loads = "weights"
+    side_by_side = True
     channels_last: ClassVar[bool] = False
 
     _module: "Callable[[torch.Tensor], torch.Tensor] | None" = None
