@@ -94,11 +94,11 @@ class Crowded(Fake):
         self._room.close()
 
 
-class CrowdedGpu(Crowded):
+class CrowdedTogether(Crowded):
     """The same where models are loaded side by side in one process."""
 
-    name = "crowded-gpu"
-    device = "gpu"
+    name = "crowded-together"
+    side_by_side = True
 
 
-ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedGpu)
+ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedTogether)

@@ -115,10 +115,10 @@ def test_the_process_of_a_model_may_be_killed_between_its_turns(fakes: None, own
     assert len(workers) == 1
 
 
-def test_models_of_a_gpu_are_loaded_side_by_side_and_crowd_each_other_there(fakes: None, own_home: Path) -> None:
+def test_models_that_are_loaded_side_by_side_crowd_each_other_there(fakes: None, own_home: Path) -> None:
     made = session()
     names = ("resnet18", "resnet50")
-    made.run([fake(name, "crowded-gpu") for name in names])
+    made.run([fake(name, "crowded-together") for name in names])
     assert made.failures == []
     assert set(medians(made.records)) == set(names)
     firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
