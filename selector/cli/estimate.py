@@ -78,13 +78,13 @@ def estimate(
             resolution=resolution,
             batch_size=batch,
         )
+        if not records:
+            raise NotComparable("\n".join(silent) or f"nothing can be said of {', '.join(names)} on {found.name}")
         if not quiet:
             if found.name != hardware:
                 typer.echo(f"{hardware}: stated on its first reference device, {found.name}", err=True)
             for line in silent:
                 typer.echo(line, err=True)
-        if not records:
-            raise NotComparable(silent or f"nothing can be said of {', '.join(names)} on {found.name}")
         json_wanted = as_json or (output is not None and output.suffix.lower() == ".json")
         write(document(records) if json_wanted else _table(records, to_terminal=output is None))
 

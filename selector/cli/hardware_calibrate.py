@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="A device; `selector hardware list` lists those there are.")]
 
 
+CONTRADICTED = 100.0  # percent that figures of one device are off on average when predicted from each other
+
+
 def calibrate(
     name: Name,
     figures: Annotated[
@@ -185,6 +188,11 @@ def _sentence(check: "CalibrationCheck") -> str:
     start = f"{check.runtime} {check.precision}: {check.figures} figures"
     if check.mean_error_percent is None:
         return f"{start}; too few to tell how well they predict each other"
+    if check.mean_error_percent > CONTRADICTED:
+        return (
+            f"{start}, which contradict each other: each predicted by the others, they are off by more than "
+            f"{CONTRADICTED:.0f} % on average; look for rows of another device, unit or setting"
+        )
     return (
         f"{start}; each predicted by the others within {check.mean_error_percent:.0f} % on average, "
         f"{check.within_interval} of them within their 80 % interval"

@@ -23,6 +23,7 @@ from selector.hardware.profiles import HardwareProfile, PublishedFigure, unknown
 
 COLUMNS = ("model", "resolution", "batch_size", "runtime", "precision")
 VALUES = {"p50_ms": LATENCY_P50.name, "ms_per_sample": TIME_PER_SAMPLE.name}
+WHOLE_DIGITS = 9  # more are a slip
 CHECKED = 4  # figures of a configuration from which each can be predicted by the others
 
 
@@ -147,7 +148,7 @@ def _too_small(model: str, resolution: int) -> list[str]:
 def _whole(cell: str, name: str, faults: list[str]) -> int | None:
     if not cell:
         return None
-    if not cell.isdigit() or int(cell) < 1:
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= WHOLE_DIGITS and int(cell) >= 1):
         faults.append(f"{name} {cell!r} is no whole number above 0")
         return None
     return int(cell)

@@ -88,4 +88,5 @@ def _group(figures: Sequence[PublishedFigure]) -> str:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)  # TOML's basic strings escape as JSON's do
+    # TOML's basic strings escape as JSON's do, but for one control character more
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
