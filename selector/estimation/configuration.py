@@ -37,7 +37,9 @@ class Configuration:
         return "1" if self.runtime == "tflite" and self.version.startswith("1.") else ""
 
 
-INTERPRETED = frozenset({"torch-eager", "torch-cuda"})  # one kernel an operation, as the network is written
+INTERPRETED = frozenset(
+    {"torch-eager", "torch-eager-nhwc", "torch-cuda"}
+)  # one kernel an operation, as the network is written
 ACCELERATED = frozenset({"armnn-gpu", "tflite-gpu", "tensorrt"})
 
 

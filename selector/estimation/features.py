@@ -20,6 +20,7 @@ Vector = NDArray[np.floating[Any]]
 
 TERMS: tuple[tuple[str, str], ...] = (
     ("dense", "mac"),  # convolutions over space and channels
+    ("stem", "mac"),  # those that read an image, whose few channels leave vector units and tensor cores idle
     ("pointwise", "mac"),  # 1x1 convolutions, linear layers, attention
     ("depthwise", "mac"),
     ("dense traffic", "element"),  # elements read and written by dense and pointwise convolutions
@@ -38,6 +39,7 @@ TERMS: tuple[tuple[str, str], ...] = (
 """Kinds of work and what their rate is counted in."""
 
 LARGE = 2_000_000.0  # elements that a pass over maps may read and write within caches of unknown size
+IMAGE_CHANNELS = 4  # what a stem reads at most
 LONE_KERNEL = 49  # kernel side times map side: VGG's first fully connected layer is a 7x7 convolution of 7x7
 FIXED_LAUNCHES = 10.0
 COSTLY = frozenset({"silu", "hardswish", "gelu"})
@@ -100,14 +102,16 @@ def _count(backbone: str, resolution: int, frozen_blocks: int) -> "_Count":
     unnamed = not any(layer.act for layer in net_layers if layer.out_h > 1)
     count = _Count(norms=any(layer.norm for layer in net_layers), unnamed=unnamed)
     map_side = 1
+    producer: str | None = None
     for layer, row in zip(net_layers, net.rows, strict=True):
         if layer.block > frozen_blocks:
             count.layer(layer)
             padded = row.out_level > 0 and net.levels[row.out_level - 1][1] == "same" and layer.stride > 1
-            count.padding(layer if padded else None)
+            if padded:
+                count.padding(layer, producer)
             count.gate(layer, map_side)
         if layer.out_h > 1:
-            map_side = layer.out_h
+            map_side, producer = layer.out_h, layer.act
     outputs = block_outputs(backbone, resolution)
     residual = backbone.startswith("resnet")  # every block adds, a projected shortcut where the shape changes
     for before, after in list(pairwise(outputs))[max(0, frozen_blocks - 1) :]:
@@ -125,6 +129,7 @@ class _Count:
         self._unnamed = unnamed
         self.terms = dict.fromkeys(_NAMES, 0.0)
         self.fused = 0.0  # elementwise work that a compiler of graphs leaves
+        self.fused_padding = 0.0
         self.passes: list[float] = []  # elements that each pass over maps reads and writes
         self.fused_passes: list[float] = []
         self.maps = 0.0  # elements put out by convolutions over a map
@@ -140,20 +145,30 @@ class _Count:
 
     def work(self) -> tuple[Vector, Vector, Vector, Vector]:
         """Terms and passes, then those of a compiled graph, as `Work` has them."""
-        fused = {**self.terms, "elementwise": self.fused}
+        fused = {**self.terms, "elementwise": self.fused, "padding": self.fused_padding}
         plain, compiled = (np.array([terms[name] for name in _NAMES]) for terms in (self.terms, fused))
         return plain, np.array(self.passes), compiled, np.array(self.fused_passes)
 
-    def padding(self, layer: Layer | None) -> None:
-        """PyTorch copies the input of a convolution with SAME padding and a stride."""
-        if layer is not None:
-            self.terms["padding"] += 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
-            self.padded += layer.in_channels * layer.in_h * layer.in_w
+    def padding(self, layer: Layer, producer: str | None) -> None:
+        """PyTorch copies the input of a convolution with SAME padding and a stride.
+
+        A compiler of graphs writes the padded map at once, unless it is the image or what a costly activation puts
+        out; `producer` is the activation that the map comes from, None for the image.
+        """
+        copied = 2.0 * layer.in_channels * (layer.in_h + layer.kernel_h - 1) ** 2
+        self.terms["padding"] += copied
+        self.fused_padding += copied if producer is None or producer in COSTLY else 0.0
+        self.padded += layer.in_channels * layer.in_h * layer.in_w
 
     def gate(self, layer: Layer, map_side: int) -> None:
-        """Squeeze-and-excitation pools, reads and writes the map that it gates."""
+        """Squeeze-and-excitation pools, reads and writes the map that it gates.
+
+        Compiled passes run as fast as memory lets them; kernels of single operations are slower than memory anyway.
+        """
         if layer.out_h == 1 and layer.act in ("sigmoid", "hardsigmoid"):
-            self.terms["squeeze"] += 3.0 * layer.out_channels * map_side**2
+            gated = float(layer.out_channels * map_side**2)
+            self.terms["squeeze"] += 3.0 * gated
+            self.fused_passes += [gated, 2.0 * gated]
 
     def layer(self, layer: Layer) -> None:
         """Take in one layer."""
@@ -180,7 +195,7 @@ class _Count:
             self.squeezes |= layer.act in ("sigmoid", "hardsigmoid")
             return
         kind = layer.kind if layer.kind in ("pointwise", "depthwise") else "dense"
-        terms[kind] += layer.macs
+        terms["stem" if kind == "dense" and layer.in_channels <= IMAGE_CHANNELS else kind] += layer.macs
         terms["depthwise traffic" if kind == "depthwise" else "dense traffic"] += read + written
         terms["weights"] += weights
         self.passes.append(read + written)
@@ -220,14 +235,15 @@ class _Count:
 
     def description(self) -> Vector:
         """Scaled so that a difference of 1 in any coordinate makes backbones about equally unlike."""
-        macs = self.terms["dense"] + self.terms["pointwise"] + self.terms["depthwise"] + 1.0
+        dense = self.terms["dense"] + self.terms["stem"]
+        macs = dense + self.terms["pointwise"] + self.terms["depthwise"] + 1.0
         return np.array(
             [
                 np.log(macs) / 2,
                 np.log(self.maps / macs),
                 np.log(self.weights / macs) / 1.5,
                 np.log(self.convolutions),
-                2 * self.terms["dense"] / macs,
+                2 * dense / macs,
                 4 * self.terms["depthwise"] / macs,
                 2 * self.depthwise_maps / self.maps,
                 0.7 * self.costly / self.activated,

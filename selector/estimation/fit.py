@@ -10,7 +10,7 @@ import numpy as np
 from selector.estimation.configuration import Configuration, Series
 from selector.estimation.features import TERMS, Vector
 from selector.estimation.kinship import Settings, kernels
-from selector.estimation.knowledge import Fitted, default_rates, rate_prior
+from selector.estimation.knowledge import Fitted, default_rates, rate_prior, rate_spreads
 from selector.estimation.physical import Promise, fit_rates, log_latency
 from selector.estimation.residual import Residuals
 from selector.estimation.specification import numbers, promise
@@ -27,12 +27,10 @@ def fit(
     """Rates and residuals of every series, against what is `promised`; `settings` by group of kernels."""
     count = len(TERMS)
     means = {s.configuration: default_rates(settings[kernels(s.configuration)]) for s in series}
-    spreads = dict.fromkeys(settings, (FIRST_SPREAD, FIRST_LEVEL))
+    spreads = dict.fromkeys(settings, (np.full(count, FIRST_SPREAD), FIRST_LEVEL))
     fitted: tuple[Fitted, ...] = ()
     for _ in range(ROUNDS):
-        precisions = {
-            group: np.linalg.inv(np.eye(count) * spread**2 + level**2) for group, (spread, level) in spreads.items()
-        }
+        precisions = {group: np.linalg.inv(np.diag(spread**2) + level**2) for group, (spread, level) in spreads.items()}
         fitted = tuple(
             fit_series(s, promised[s.configuration], means[s.configuration], precisions[group], settings[group])
             for s in series
@@ -41,7 +39,7 @@ def fit(
         means = {
             c: rate_prior(c, promised[c], fitted, settings[kernels(c)]).mean for c in (f.configuration for f in fitted)
         }
-        spreads = {group: (own.rate_spread, own.level_spread) for group, own in settings.items()}
+        spreads = {group: (rate_spreads(own), own.level_spread) for group, own in settings.items()}
     return fitted
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from selector.estimation.configuration import Configuration
 
+PYTORCH = frozenset({"torch-eager", "torch-eager-nhwc", "torch-compile", "torch-cuda"})
 _KINDS = {"gpu": "gpu", "x86-cpu": "x86"}  # boards, phones and Arm servers execute the same kernels
 
 
@@ -19,11 +20,13 @@ class Settings:
     """Factors between 0 and 1 say how much a relative counts that differs in one respect; the rest are log units."""
 
     other_runtime: float = 0.011
+    same_libraries: float = 0.15  # instead of it for arithmetic, where both runtimes call the same convolutions
     other_precision: float = 0.15
     other_kind: float = 0.11
     other_generation: float = 0.15
     other_threads: float = 0.15
     default_rate: float = 1.0  # log slow-down against the specification where no relative says otherwise
+    product_spread: float = 0.6  # of the rate of matrix products, whose best the specification promises
     rate_spread: float = 1.5  # of one device's rate around its relatives' mean, on top of rate_floor
     rate_floor: float = 0.53
     unrelated_spread: float = 1.2  # more where no relative is near
@@ -59,11 +62,15 @@ def kernels(configuration: Configuration) -> str:
     return _KINDS.get(configuration.kind, "arm")
 
 
-def relatedness(a: Configuration, b: Configuration, settings: Settings) -> float:
-    """How much the rates of one configuration count for those of the other; 1 for relatives in every respect."""
+def relatedness(a: Configuration, b: Configuration, settings: Settings, *, arithmetic: bool = False) -> float:
+    """How much the rates of one configuration count for those of the other; 1 for relatives in every respect.
+
+    `arithmetic`: the rates of multiply-accumulates, which PyTorch's runtimes take from the same libraries.
+    """
     weight = 1.0
     if a.runtime != b.runtime:
-        weight *= settings.other_runtime
+        alike = arithmetic and {a.runtime, b.runtime} <= PYTORCH
+        weight *= settings.same_libraries if alike else settings.other_runtime
     if a.precision != b.precision:
         weight *= settings.other_precision
     if kernels(a) != kernels(b):
@@ -96,6 +103,7 @@ GPU = Settings(
     default_rate=0.0,
     other_runtime=0.013,
     other_kind=0.04,
+    product_spread=0.5,
     rate_spread=0.5,
     rate_floor=0.12,
     unrelated_spread=3.0,

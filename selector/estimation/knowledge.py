@@ -25,7 +25,11 @@ DEFAULT_LAUNCH = 1.0  # of what is paid once a batch: a launch takes longer than
 KNOWLEDGE = "latency.json"
 BLIND, BLIND_QUANTISED, CALIBRATED = "0", "0 int8", "8"
 QUANTISED = frozenset({"int8-static", "int8-dynamic"})
+_NAMES = tuple(name for name, _ in TERMS)
 _LAUNCHED = np.array([counted == "launch" for _, counted in TERMS])
+_ARITHMETIC = np.array([counted == "mac" for _, counted in TERMS])
+_PRODUCTS = np.array([name in ("dense", "pointwise") for name in _NAMES])
+_DENSE, _POINTWISE = _NAMES.index("dense"), _NAMES.index("pointwise")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,23 +92,43 @@ def default_rates(settings: Settings) -> Vector:
     return np.where(_LAUNCHED, DEFAULT_LAUNCH, settings.default_rate)
 
 
+def rate_spreads(settings: Settings) -> Vector:
+    """[terms] spread of one device's log rates around its relatives' mean, on top of the floor."""
+    return np.where(_PRODUCTS, settings.product_spread, settings.rate_spread)
+
+
 def rate_prior(target: Configuration, promised: Promise, fitted: Sequence[Fitted], settings: Settings) -> RatePrior:
-    """Mean and covariance of log rates, relatives weighted by relatedness and by how firmly they know each rate."""
+    """Mean and covariance of log rates, relatives weighted by relatedness and by how firmly they know each rate.
+
+    Dense convolutions that no relative tells of are taken to run at the rate of pointwise ones: both are products of
+    matrices. The stem of a MobileNet, all that most figures of boards have beside them, does not tell of either.
+    """
     others = [f for f in fitted if f.configuration != target]
     weights = np.zeros((0, len(TERMS)))
     rates = weights
     if others:
-        related = np.array([f.trust(settings) * relatedness(f.configuration, target, settings) for f in others])
+        trust = np.array([f.trust(settings) for f in others])
+        related, products = (
+            trust * [relatedness(f.configuration, target, settings, arithmetic=arithmetic) for f in others]
+            for arithmetic in (False, True)
+        )
         firm = np.array([f.information / (f.information + IDENTIFIED) for f in others])
-        weights, rates = related[:, None] * firm, np.array([f.theta for f in others])
+        weights = np.where(_ARITHMETIC, products[:, None], related[:, None]) * firm
+        rates = np.array([f.theta for f in others])
     support = weights.sum(axis=0)
-    mean = ((weights * rates).sum(axis=0) + DEFAULT_WEIGHT * default_rates(settings)) / (support + DEFAULT_WEIGHT)
-    variance = settings.rate_floor**2 + settings.rate_spread**2 / (1 + 2 * support)
-    variance = variance + settings.unrelated_spread * settings.rate_spread**2 * np.exp(-2 * support)
+    defaults = default_rates(settings)
+    mean = ((weights * rates).sum(axis=0) + DEFAULT_WEIGHT * defaults) / (support + DEFAULT_WEIGHT)
+    spread = rate_spreads(settings) ** 2
+    variance = settings.rate_floor**2 + spread / (1 + 2 * support)
+    variance = variance + settings.unrelated_spread * spread * np.exp(-2 * support)
+    follows = DEFAULT_WEIGHT / (support[_DENSE] + DEFAULT_WEIGHT)
+    mean[_DENSE] += follows * (mean[_POINTWISE] - defaults[_DENSE])
+    mixing = np.eye(len(TERMS))
+    mixing[_DENSE, _POINTWISE] = follows
     level = settings.level_spread
     if any(f.configuration.device == target.device for f in others):
         level *= settings.same_device_level
-    return RatePrior(promised, mean, np.diag(variance) + level**2)
+    return RatePrior(promised, mean, (mixing * variance) @ mixing.T + level**2)
 
 
 @cache

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 from selector.estimation.belief import Belief
 from selector.estimation.configuration import Configuration, Series, Subject
@@ -92,8 +93,10 @@ def predict_left_out(
 def widening(without: Sequence[Prediction], calibrated: Sequence[Prediction]) -> dict[str, dict[str, float]]:
     """Factors on the standard deviation under which 80 % intervals hold 80 % of what was left out, by kernel group.
 
-    Every configuration counts alike, however many figures it has. A group of few devices is drawn towards all. Without
-    figures quantised precisions count apart: no specification of a CPU says what int8 arithmetic it has.
+    Every configuration counts alike, however many figures it has. A group of few devices is drawn towards all groups,
+    which count alike. Without figures quantised precisions count apart: no specification of a CPU says what int8
+    arithmetic it has. And without figures a device's level is one draw for all its networks, so that a group knows its
+    spread from as many draws as it has devices: the factor for the next device is Student's, not the normal one.
     """
     quantised = [p for p in without if p.configuration.precision in QUANTISED]
     table: dict[str, dict[str, float]] = defaultdict(dict)
@@ -102,14 +105,23 @@ def widening(without: Sequence[Prediction], calibrated: Sequence[Prediction]) ->
         (BLIND_QUANTISED, quantised),
         (CALIBRATED, calibrated),
     ):
-        everyone = _factor(predictions) if predictions else 1.0
-        for group in ("gpu", "x86", "arm"):
-            own = [p for p in predictions if kernels(p.configuration) == group]
-            devices = len({p.configuration.device for p in own})
-            pull = PRIOR_DEVICES / (devices + PRIOR_DEVICES)
-            factor = (_factor(own) ** (1 - pull)) * everyone**pull if own else everyone
-            table[group][label] = round(float(factor), 3)
+        groups = {g: [p for p in predictions if kernels(p.configuration) == g] for g in ("gpu", "x86", "arm")}
+        own = {group: float(np.log(_factor(of))) for group, of in groups.items() if of}
+        everyone = float(np.mean(list(own.values()))) if own else 0.0
+        for group, of in groups.items():
+            draws = len({p.configuration.device for p in of}) + PRIOR_DEVICES
+            pull = PRIOR_DEVICES / draws
+            factor = np.exp((1 - pull) * own.get(group, everyone) + pull * everyone)
+            table[group][label] = round(float(factor) * (1.0 if label == CALIBRATED else _next_draw(draws)), 3)
     return dict(table)
+
+
+def _next_draw(draws: float) -> float:
+    """How much wider than a normal distribution's the 80 % interval of a further draw is, after so many.
+
+    The mean is known to be none: every draw is an error of what its relatives and its specification promised.
+    """
+    return float(student.ppf(0.9, draws)) / NORMAL_80
 
 
 def _factor(predictions: Sequence[Prediction]) -> float:

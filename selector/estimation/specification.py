@@ -18,29 +18,48 @@ MACS_PER_CYCLE = {"x86": 16.0, "arm": 4.0}  # fp32, one core: two 8-wide units (
 CORES = {
     # part of the specification's `cpu` → fp32 multiply-accumulates a core and cycle: vector width times units, from the
     # makers' optimisation guides. The fastest core type of a chip is listed before its smaller ones
-    "Cortex-X1": 16.0,
-    "Apple M1": 16.0,
+    "Cortex-X": 16.0,
+    "Apple M": 16.0,
+    "Neoverse V": 16.0,
+    "Graviton3": 16.0,
+    "Graviton4": 16.0,
+    "Cortex-A720": 8.0,
+    "Cortex-A715": 8.0,
+    "Cortex-A710": 8.0,
     "Cortex-A78": 8.0,
     "Cortex-A77": 8.0,
     "Cortex-A76": 8.0,
     "Neoverse": 8.0,
+    "Graviton2": 8.0,
     "Carmel": 8.0,
     "Kunpeng 920": 8.0,
     "Cortex-A75": 8.0,
     "Cortex-A73": 4.0,
     "Cortex-A72": 4.0,
+    "Cortex-A57": 4.0,
+    "Cortex-A55": 2.0,
+    "Cortex-A53": 2.0,
     "Xeon Platinum": 32.0,
     "Xeon Gold": 32.0,
     "Cascade Lake": 32.0,
     "Skylake-X": 32.0,
+    "Sandy Bridge": 8.0,  # AVX without fused multiply-adds
+    "Ivy Bridge": 8.0,
     "EPYC": 16.0,
     "Xeon E5": 16.0,
+    "Golden Cove": 16.0,
+    "Gracemont": 8.0,
+    "Intel N": 8.0,
 }
-LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Icestorm": 8.0}
+LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Icestorm": 8.0, "Blizzard": 8.0, "Gracemont": 8.0}
 """Cores beside faster ones: they issue in order, or are half as wide, so half of the fast ones' rate a cycle."""
 LITTLE_CLOCK = 0.76  # of the fast cores' clock: 1.4 of 1.8 GHz (RK3399), 1.8 of 2.4 (RK3588S), 1.84 of 2.36 (Kirin)
-DOT_PRODUCT = ("Cortex-A55", "Cortex-A76", "Cortex-A77", "Cortex-A78", "Cortex-X1", "Neoverse", "Apple M1", "Kunpeng")
-"""Arm cores with the dot product of Armv8.2: sixteen int8 multiply-accumulates an instruction, where fp32 does four."""
+DOT_PRODUCT = (
+    *("Cortex-A55", "Cortex-A76", "Cortex-A77", "Cortex-A78", "Cortex-A710", "Cortex-A715", "Cortex-A720", "Cortex-X"),
+    *("Neoverse", "Graviton", "Apple M", "Kunpeng"),
+    *("Platinum 82", "Platinum 83", "Platinum 84", "Gold 62", "Gold 63", "Gold 64", "Cascade Lake", "Golden Cove"),
+)
+"""Cores with the dot product of Armv8.2 or AVX-512 VNNI, which does four int8 multiply-accumulates for each of fp32."""
 INT8_GAIN, INT8_GAIN_DOT = 2.0, 4.0  # over fp32, without such an instruction and with it
 BYTES_PER_MAC = 0.1  # of a CPU's memory, at fp32 rates
 LAUNCH_MS = {True: 0.01, False: 0.02}  # on an accelerator, on a CPU at TYPICAL_CLOCK; an order of magnitude
@@ -51,6 +70,9 @@ EMBEDDED = {"Mali-G610": 64.0}  # fp32 multiply-accumulates a core and cycle; th
 CACHE_SPEED = 4.0  # of a GPU's level 2 cache over its memory: two to five terabytes a second beside one
 GPU_CACHE_MB = {"GA102": 6.0, "AD102": 72.0, "GA100": 40.0, "TU104": 4.0, "H100": 50.0, "A2 ": 2.0}
 """Level 2 cache by chip, as sold (thefpsreview.com 2022/03/02 for GA102; the makers' white papers)."""
+GPU_CACHE_MB |= {"GA103": 4.0, "GA104": 4.0, "GA106": 3.0, "GA107": 2.0}
+GPU_CACHE_MB |= {"AD103": 64.0, "AD104": 48.0, "AD106": 32.0, "AD107": 32.0}
+"""Of whole chips (allcore.be, computerunion.it: from the maker's code); some cards are sold with a part of it."""
 _BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8-static": 1, "int8-dynamic": 1}
 _PEAKS = {
     "fp32": "peak_gflops_fp32",
@@ -93,7 +115,7 @@ def numbers(profile: HardwareProfile) -> dict[str, float]:
 
 def _missing(cpu: str, wide: float) -> float:
     """How many fast cores the small ones fall short of, together."""
-    found = ((core, re.search(rf"(\d+) × (?:Arm )?{core}", cpu)) for core in LITTLE)
+    found = ((core, re.search(rf"(\d+) × (?:Arm )?{core}", cpu)) for core in LITTLE if LITTLE[core] < wide)
     return sum(float(count[1]) * (1 - LITTLE_CLOCK * LITTLE[core] / wide) for core, count in found if count)
 
 
@@ -124,7 +146,9 @@ def _accelerator(configuration: Configuration, specification: Mapping[str, float
     if configuration.runtime in EMBEDDED_RUNTIMES:
         peak = 2 * specification.get("embedded_gmacs", EMBEDDED_GPU[0])
     else:
-        peak = specification.get(_PEAKS[configuration.precision], specification.get("peak_gflops_fp32", 2 * gmacs))
+        stated = [specification[n] for n in (_PEAKS[configuration.precision], "peak_gflops_fp32") if n in specification]
+        # arithmetic that a chip lacks, or has for compatibility alone, is done in fp32
+        peak = max(stated, default=2 * gmacs)
     cache = specification.get("cache_mb", TYPICAL_CACHE_MB) * 2**20 if discrete else None
     speed = CACHE_SPEED if discrete else 1.0
     return Promise(peak / 2, bandwidth, LAUNCH_MS[True], size, cache, speed, configuration.fuses)

@@ -61,6 +61,17 @@ def test_a_kind_of_convolution_without_figures_is_told_and_widens(
     assert "of a kind that no figure of this device is" in figure.source
 
 
+@pytest.mark.parametrize(("runtime", "published"), [("armnn", 289.0), ("tflite", 553.0)])
+def test_the_stems_of_mobilenets_do_not_tell_how_fast_dense_convolutions_are(
+    board: HardwareProfile, runtime: str, published: float
+) -> None:
+    """All figures of boards are MobileNets'; ResNet-50 on a board like this one was published elsewhere."""
+    bare = replace(board, name="another-board", published=())
+    figure = latency_estimator(bare).estimate(query("resnet50", runtime=runtime))
+    assert figure is not None
+    assert published / 3 < figure.value < published * 3
+
+
 def test_measurements_outweigh_published_figures(board: HardwareProfile) -> None:
     slow = [_measured(b, 500.0) for b in ("resnet18", "mobilenetv2_100", "efficientnet_b0", "mobilenetv1_100")]
     before = latency_estimator(board).estimate(query("mobilenetv2_100"))
@@ -109,6 +120,13 @@ def test_an_unknown_runtime_and_a_far_resolution_say_so(board: HardwareProfile) 
     assert "no figure of onnxruntime" in other.source
     assert "1024 px lies outside" in far.source
     assert _width(near) < _width(far)
+
+
+def test_no_interval_is_wider_than_anything_seen() -> None:
+    silent = replace(profile("aws-t2.medium"), name="another-cpu", published=(), specification=())
+    figure = latency_estimator(silent).estimate(query("vgg16", runtime="onnxruntime", precision="int8-static"))
+    assert figure is not None
+    assert 10 < _width(figure) < 401  # twenty times either way
 
 
 def test_the_plan_narrows_and_leaves_out_what_is_known(board: HardwareProfile) -> None:

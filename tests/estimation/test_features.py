@@ -17,7 +17,7 @@ def term(backbone: str, resolution: int, name: str) -> float:
 
 @pytest.mark.parametrize("backbone", ["resnet50", "vgg16", "efficientnet_b0", "mobilenetv3_large_100"])
 def test_arithmetic_is_all_of_the_layers(backbone: str) -> None:
-    counted = sum(term(backbone, 224, kind) for kind in ("dense", "pointwise", "depthwise"))
+    counted = sum(term(backbone, 224, kind) for kind in ("dense", "stem", "pointwise", "depthwise"))
     assert counted == sum(layer.macs for layer in layers(backbone, 224))
 
 
@@ -46,6 +46,19 @@ def test_a_compiled_graph_does_less_that_is_elementwise() -> None:
     elementwise = NAMES.index("elementwise")
     assert 0 < own.fused_terms[elementwise] < 0.5 * own.terms[elementwise]
     np.testing.assert_array_equal(np.delete(own.fused_terms, elementwise), np.delete(own.terms, elementwise))
+
+
+def test_the_stem_is_no_dense_convolution() -> None:
+    assert term("mobilenetv2_100", 224, "stem") > 0 == term("mobilenetv2_100", 224, "dense")
+    assert term("resnet50", 224, "dense") > 10 * term("resnet50", 224, "stem") > 0
+
+
+def test_a_compiler_pads_while_it_writes_unless_the_activation_is_costly() -> None:
+    padding = NAMES.index("padding")
+    cheap, costly = work("tf_efficientnet_lite0", 224), work("tf_efficientnet_b0", 224)
+    image = 2.0 * 3 * 226**2
+    assert cheap.fused_terms[padding] == image < 0.1 * cheap.terms[padding]
+    assert costly.fused_terms[padding] == costly.terms[padding]
 
 
 def test_what_leaves_the_caches_depends_on_them() -> None:

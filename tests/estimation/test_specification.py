@@ -1,10 +1,13 @@
 """What a specification promises."""
 
+from dataclasses import replace
+
 import pytest
 
 from selector.estimation.configuration import Configuration
 from selector.estimation.specification import INT8_GAIN, INT8_GAIN_DOT, numbers, promise
 from selector.hardware.loading import profile
+from selector.hardware.profiles import HardwareProfile, SpecificationItem
 
 
 def configuration(
@@ -31,6 +34,44 @@ def test_int8_gains_more_where_the_cores_have_a_dot_product(device: str, gain: f
     known = numbers(profile(device))
     fp32, int8 = (promise(configuration(device, precision=p), known).gmacs for p in ("fp32", "int8-static"))
     assert int8 == pytest.approx(gain * fp32)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "width", "gain"),
+    [
+        ("Broadcom BCM2712, 4 × Arm Cortex-A76", 8, INT8_GAIN_DOT),
+        ("Broadcom BCM2837, 4 × Arm Cortex-A53", 2, INT8_GAIN),
+        ("AWS Graviton3 (Neoverse V1)", 16, INT8_GAIN_DOT),
+        ("Apple M2, 4 × Avalanche and 4 × Blizzard", 16, INT8_GAIN_DOT),
+        ("4 × Arm Cortex-A720", 8, INT8_GAIN_DOT),
+        ("Intel Xeon E5-2670 (Sandy Bridge)", 8, INT8_GAIN),
+        ("Intel Core i7-12700H, 6 × Golden Cove and 8 × Gracemont", 16, INT8_GAIN_DOT),
+    ],
+)
+def test_core_types_are_known_by_name(cpu: str, width: float, gain: float) -> None:
+    known = numbers(stating(cpu=cpu))
+    assert (known["macs_per_cycle"], known["int8_gain"]) == (width, gain)
+
+
+def test_small_cores_that_are_alone_count_whole() -> None:
+    assert numbers(stating(cpu="4 × Arm Cortex-A53", cores=4))["equal_cores"] == 4
+    assert 6 < numbers(stating(cpu="6 × Golden Cove and 8 × Gracemont", cores=14))["equal_cores"] < 14
+
+
+def test_a_card_without_fast_half_precision_computes_in_single() -> None:
+    card = numbers(stating(gpu="GP104", peak_gflops_fp32=8873.0, peak_gflops_fp16=139.0))
+    asked = Configuration("new", "gpu", "torch-eager", "", "fp16")
+    assert promise(asked, card).gmacs == pytest.approx(8873 / 2)
+
+
+def stating(**items: str | float) -> HardwareProfile:
+    """A device that states these items of a specification and nothing else."""
+    return replace(
+        profile("raspberry-pi-4"),
+        name="new",
+        specification=tuple(SpecificationItem(name, value, "a test") for name, value in items.items()),
+        published=(),
+    )
 
 
 def test_gpus_have_caches_and_boards_have_gpus() -> None:
