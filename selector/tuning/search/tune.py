@@ -262,7 +262,7 @@ class _Story:
     def _reserve(self, opened: OpenStudy, pace: Pace, space: SearchSpace, tested: int) -> Reserve:
         best = best_trial(opened.study)
         recipe = space.recipe(best.params, 0) if best else Recipe(space.backbones[0], resolution=space.resolutions[0])
-        views = recipe.augment().views if recipe.augmentation in ("flip", "dihedral") else 1
+        views = best.user_attrs.get("predict_views", 1) if best else 1  # that an answer is averaged over
         finishing_s, parity_s, int8_s = finishing_seconds(
             image_s=pace.image_seconds(recipe.backbone, recipe.resolution),
             test_images=tested,
