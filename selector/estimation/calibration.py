@@ -24,6 +24,7 @@ from selector.hardware.profiles import HardwareProfile, PublishedFigure, unknown
 COLUMNS = ("model", "resolution", "batch_size", "runtime", "precision")
 VALUES = {"p50_ms": LATENCY_P50.name, "ms_per_sample": TIME_PER_SAMPLE.name}
 WHOLE_DIGITS = 9  # more are a slip
+LEAST_MS, MOST_MS = 1e-4, 1e7  # beyond them a time is a slip
 CHECKED = 4  # figures of a configuration from which each can be predicted by the others
 
 
@@ -111,6 +112,8 @@ def _figure(
     """The figure of one row, or what is wrong with it."""
     cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
     faults = [f"{name} is missing" for name in COLUMNS if not cells.get(name)]
+    if len(cells) < len(row):  # csv puts what is beyond the last column under None
+        faults.append("has more cells than there are columns; is a comma meant as a decimal point?")
     model, precision = cells.get("model", ""), cells.get("precision", "")
     known = networks()
     if model and model not in known:
@@ -156,11 +159,14 @@ def _whole(cell: str, name: str, faults: list[str]) -> int | None:
 
 def _positive(name: str, cell: str, faults: list[str]) -> float | None:
     try:
-        value = float(cell)
+        value = float(cell if "_" not in cell else "no number")  # Python would take 1_000 for a thousand
     except ValueError:
         faults.append(f"{name} {cell!r} is no number")
         return None
     if not (0 < value < float("inf")):
         faults.append(f"{name} {cell!r} is no positive number of milliseconds")
+        return None
+    if not LEAST_MS <= value <= MOST_MS:
+        faults.append(f"{name} {cell!r} is no time that an inference takes, {LEAST_MS:g} to {MOST_MS:g} milliseconds")
         return None
     return value

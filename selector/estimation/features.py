@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.backbones.layers import Layer, block_outputs, layers, network
+from selector.errors import InvalidInput
 
 Vector = NDArray[np.floating[Any]]
 
@@ -77,6 +78,8 @@ def work(backbone: str, resolution: int) -> Work:
     Raises UnknownName for a network that is not in the layer table, InvalidInput for an image too small for it.
     """
     count = _count(backbone, resolution, 0)
+    if not (count.convolutions and count.maps):
+        raise InvalidInput(f"an image of {resolution} × {resolution} pixels is too small for {backbone}")
     return Work(*count.work(), count.description())
 
 

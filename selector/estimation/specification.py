@@ -49,7 +49,7 @@ CORES = {
     "Xeon E5": 16.0,
     "Golden Cove": 16.0,
     "Gracemont": 8.0,
-    "Intel N": 8.0,
+    **dict.fromkeys(("Intel N1", "Intel N2", "Intel N9"), 8.0),  # N100, N200, N95
 }
 LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Icestorm": 8.0, "Blizzard": 8.0, "Gracemont": 8.0}
 """Cores beside faster ones: they issue in order, or are half as wide, so half of the fast ones' rate a cycle."""

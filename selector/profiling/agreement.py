@@ -63,7 +63,15 @@ def kept_agreement(place: Path, of: Mapping[str, object]) -> Agreement | None:
 
 
 def keep_agreement(place: Path, of: Mapping[str, object], found: Agreement) -> None:
-    """Keep an agreement in a file that appears whole or not at all; `of` is all that it follows from."""
+    """Keep an agreement in a file that appears whole or not at all; `of` is all that it follows from.
+
+    Where it cannot be written it is measured again next time.
+    """
+    with suppress(OSError):
+        _write(place, of, found)
+
+
+def _write(place: Path, of: Mapping[str, object], found: Agreement) -> None:
     with tempfile.NamedTemporaryFile(
         "w", dir=place.parent, prefix=".agreement-", delete=False, encoding="utf-8"
     ) as draft:

@@ -34,6 +34,18 @@ def test_the_same_answer_gives_the_same_page(answer: Answer) -> None:
     assert "Made 2026-01-02 03:04 UTC" in render_page([answer], made_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
 
 
+def test_damaged_compiled_templates_are_made_again(
+    answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    page = render_page([answer])
+    compiled = list((tmp_path / "templates").iterdir())
+    assert compiled
+    for file in compiled:
+        file.write_bytes(file.read_bytes()[:12])
+    assert render_page([answer]) == page
+
+
 def test_page_is_small_and_holds_plotly_once(answer: Answer) -> None:
     page = render_page([answer] * 6)
     assert len(page.encode()) <= MAX_BYTES

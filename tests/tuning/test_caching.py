@@ -53,6 +53,25 @@ def test_one_pass_serves_the_trials_at_other_depths(task: Task) -> None:
     assert plan.depths(replace(recipe, freeze="none"), 2) == (0,)
 
 
+def test_depths_that_lack_other_views_are_left_to_a_pass_of_their_own(task: Task) -> None:
+    plan = caching(task)
+    total = plan.backbones[BACKBONE].total_blocks
+    recipe = Recipe(BACKBONE, freeze="last-5", resolution=64, augmentation="flip", views=2)
+    fill(task, replace(recipe, augmentation="none"), (total,))  # as screening leaves the plain view
+    assert set(plan.depths(recipe, 2)) == {total - 5, total - 1}
+
+
+def test_what_finds_no_room_beside_does_not_cost_the_trial_its_own(task: Task) -> None:
+    plan = caching(task)
+    total = plan.backbones[BACKBONE].total_blocks
+    recipe = Recipe(BACKBONE, freeze="head", resolution=64, augmentation="flip", views=2)
+    own = 2 * 1280 * 2 * len(task.trainable)  # two views of 1280 half-precision features
+    told = fill(replace(task, cache_limit=own + 1000), recipe, (total, total - 5))
+    assert (told["views"], told["made"]) == (2, 2)
+    assert plan.missing_views(recipe) == 0
+    assert plan.missing_views(replace(recipe, freeze="last-5")) == 2
+
+
 def test_what_is_made_beside_takes_a_quarter_of_the_room(task: Task) -> None:
     recipe = Recipe(BACKBONE, freeze="last-5", resolution=64, augmentation="flip", views=2)
     tight = caching(replace(task, cache_limit=1000))

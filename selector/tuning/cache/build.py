@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,8 @@ def fill(
 @contextmanager
 def _alone(store: CacheStore, key: CacheKey) -> Iterator[None]:
     """Hold off other processes that want the same features; the kernel frees the lock when a holder dies."""
-    with (store.folder / f".lock-{key.folder(1)}").open("w") as file:
+    # whatever the depth: a pass may make several, and another worker's begin with another of them
+    with (store.folder / f".lock-{replace(key, frozen_blocks=0).folder(1)}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

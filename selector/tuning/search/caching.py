@@ -42,16 +42,20 @@ class Caching:
         """Views of a recipe that are not cached yet and can be."""
         if not self.usable(recipe) or _place(recipe) in self._full:
             return 0
-        known = self.backbones[recipe.backbone]
         views = recipe.augment().views
-        return views - len(self.task.store.present(self.task.key(recipe, known.digest, self._frozen(recipe)), views))
+        return views - self._present(recipe, self._frozen(recipe), views)
 
     def depths(self, recipe: Recipe, views: int) -> tuple[int, ...]:
-        """Frozen blocks whose features one pass makes: the recipe's own first, then the smallest of the others."""
+        """Frozen blocks whose features one pass makes: the recipe's own first, then the smallest of the others.
+
+        Others only where they lack the same views: a pass makes as many of all.
+        """
         own = self._frozen(recipe)
         if not own:
             return (0,)  # pixels: nothing runs that another depth could share
+        there = self._present(recipe, own, views)
         others = {self._frozen(replace(recipe, freeze=freeze)) for freeze in self.freezes} - {0, own}
+        others = {depth for depth in others if self._present(recipe, depth, views) == there}
         per_view = {depth: self._bytes(recipe, depth) * len(self.task.trainable) for depth in (own, *others)}
         chosen, room = [own], BESIDE_SHARE * self.task.cache_limit - per_view[own] * views
         for depth in sorted(others, key=lambda depth: (per_view[depth], depth)):
@@ -67,6 +71,10 @@ class Caching:
         if full:
             self._full[_place(recipe)] = bool(filled["views"])
         return full
+
+    def _present(self, recipe: Recipe, frozen_blocks: int, views: int) -> int:
+        key = self.task.key(recipe, self.backbones[recipe.backbone].digest, frozen_blocks)
+        return len(self.task.store.present(key, views))
 
     def _frozen(self, recipe: Recipe) -> int:
         return FreezeDepth.parse(recipe.freeze).frozen_blocks(self.backbones[recipe.backbone].total_blocks)

@@ -128,7 +128,9 @@ class Session:
             self._end(trial, TrialState.PRUNED, "infeasible", "breaks a limit on latency or size; not trained")
             return
         missing = self.caching.missing_views(recipe)
-        fill_s = self.pace.fill_seconds(recipe, missing)
+        depths = self.caching.depths(recipe, recipe.augment().views) if missing else ()
+        reach = str(max(depths, default=0))
+        fill_s = self.pace.fill_seconds(replace(recipe, freeze=reach), missing)
         epoch_s = self.pace.epoch_seconds(recipe, cached=self.caching.usable(recipe))
         left = self.search_left_s
         # a cache can be made with fewer views, a run with fewer epochs: only less than that does not fit
@@ -147,8 +149,7 @@ class Session:
             f"trial {trial.number}: {recipe.backbone}, {recipe.freeze}, {recipe.resolution} px, {recipe.augmentation}"
         )
         if missing:
-            depths = self.caching.depths(recipe, missing)
-            running.reach = str(max(depths))
+            running.reach = reach
             arguments = {"recipe": recipe.as_json(), "depths": depths, "seconds": max(FILL_SHARE * left, 1.0)}
             self.crew.order(number, "fill", self.task, arguments)
         else:
