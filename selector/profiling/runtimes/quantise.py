@@ -14,7 +14,7 @@ from selector.errors import MeasurementFailed
 from selector.profiling.runtimes.base import Batch
 
 # a ReLU or ReLU6 that is named disappears into the scale of what it reads: the scale then covers what is left of it,
-# and not what it cuts off. Of tf_efficientnet_lite0 an int8 graph keeps the class of 74 % of the images, else of 60 %
+# and not what it cuts off (what that is worth to a tuned network: benchmarks/results/tune_quality.md)
 REMOVABLE = ("Relu", "Clip")
 # what has int8 kernels worth the conversion; SiLU, hard-swish and the gates of squeeze-and-excitation stay in fp32
 STATIC_OPS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "GlobalAveragePool", *REMOVABLE)
