@@ -75,5 +75,10 @@ def _write(place: Path, of: Mapping[str, object], found: Agreement) -> None:
     with tempfile.NamedTemporaryFile(
         "w", dir=place.parent, prefix=".agreement-", delete=False, encoding="utf-8"
     ) as draft:
-        json.dump({"of": dict(of), "agreement": asdict(found)}, draft, indent=2)
-    os.replace(draft.name, place)
+        try:
+            json.dump({"of": dict(of), "agreement": asdict(found)}, draft, indent=2)
+            draft.close()
+            os.replace(draft.name, place)
+        except OSError:
+            os.unlink(draft.name)
+            raise

@@ -115,6 +115,8 @@ class Hall:
         model = kind(partial(life, self.runtime, wanted, self.settings, self.libraries))
         own.enter_context(model)
         outcome = model.ask(patience_s=self.patience_s)
+        if not stays:
+            own.close()  # its memory, and a GPU's context, before another process of the same model begins
         if outcome.kind == "done" and wanted.cold and item.get("reference"):
             self.channel.announce("turn", id=id_)  # a new patience begins
             outcome = self._with_agreement(outcome.result, wanted, item["reference"])
@@ -126,8 +128,6 @@ class Hall:
             self.channel.tell(**outcome.result, id=id_, last=not item["steady"])
         if stays:
             self.turns.append(Turn(id_, model, own.close))
-        else:
-            own.close()
         return True
 
     def _with_agreement(self, cold: dict[str, Any], wanted: Wanted, reference: dict[str, Any]) -> Outcome:

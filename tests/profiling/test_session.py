@@ -115,22 +115,16 @@ def test_the_process_of_a_model_may_be_killed_between_its_turns(fakes: None, own
     assert len(workers) == 1
 
 
-def test_models_that_are_loaded_side_by_side_crowd_each_other_there(fakes: None, own_home: Path) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "names"),
+    [("crowded-together", ("resnet18", "resnet50")), ("crowded", ("resnet18", "resnet50", "resnet101"))],
+    ids=["side by side", "a process each"],
+)
+def test_models_that_find_no_room_beside_others_are_measured_alone(
+    fakes: None, own_home: Path, runtime: str, names: tuple[str, ...]
+) -> None:
     made = session()
-    names = ("resnet18", "resnet50")
-    made.run([fake(name, "crowded-together") for name in names])
-    assert made.failures == []
-    assert set(medians(made.records)) == set(names)
-    firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]
-    assert sorted(firsts) == sorted(names)
-    assert isinstance(made.listener, Ear)
-    assert made.listener.steps == made.listener.total
-
-
-def test_models_that_find_no_room_beside_others_are_measured_alone(fakes: None, own_home: Path) -> None:
-    made = session()
-    names = ("resnet18", "resnet50", "resnet101")
-    made.run([fake(name, "crowded") for name in names])
+    made.run([fake(name, runtime) for name in names])
     assert made.failures == []
     assert set(medians(made.records)) == set(names)
     firsts = [r.conditions.backbone for r in made.records if r.figure.metric.name == "first_inference_ms"]

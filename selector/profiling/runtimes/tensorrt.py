@@ -197,7 +197,8 @@ class TensorRTRTX(TensorRT):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._context is not None and error is None:
+        # a model that is timed in turns is let go of by closing its generator, which is no fault of it
+        if self._context is not None and (error is None or isinstance(error, GeneratorExit)):
             kernels = bytes(self._kernels.serialize())
             if kernels != self._kernels_known:  # another batch size has others
                 write_whole(self._kernels_file, kernels)
