@@ -95,8 +95,8 @@ class DeviceEstimator:
             half = max(half, float(np.log1p(foreign * (FOREIGN_RATE - 1))))
             remarks = (
                 *remarks,
-                f"{foreign:.0%} of its time goes into arithmetic that hardly any figure of this device holds: its speed "
-                "is inferred from related devices and from pointwise convolutions",
+                f"{foreign:.0%} of its time goes into arithmetic that hardly any figure of this device holds: its "
+                "speed is inferred from related devices and from pointwise convolutions",
             )
         half = min(half, float(np.log(WIDEST)))
         batch = query.batch_size
