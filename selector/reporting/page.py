@@ -161,7 +161,7 @@ def _comparison(answers: Sequence[Answer], lang: str) -> Comparison:
 
 
 def _compiled_templates() -> jinja2.BytecodeCache | None:
-    """Where compiled templates are kept (a tenth of the time of `recommend`); None where nothing can be written."""
+    """Where compiled templates are kept from one run to the next; None where nothing can be written."""
     folder = home() / "templates"
     try:
         folder.mkdir(parents=True, exist_ok=True)
