@@ -137,7 +137,7 @@ def _table(results: dict[str, Any]) -> str:
         score, asked = r["test"]["macro_f1"], r["budget"]["asked_s"]
         kept = "yes" if r["seconds"] <= asked + max(5, 0.05 * asked) else "**no**"
         one = f"{r['one_view']['value']:.3f}" if r["one_view"] else "same"
-        lost = f"{r['int8']['macro_f1_lost']:.3f}" if "macro_f1_lost" in r["int8"] else "left out"
+        lost = _spread(r["int8"]["macro_f1_lost"]) if "macro_f1_lost" in r["int8"] else "left out"
         lines.append(
             f"| {name} | {r['seconds']:.0f} | {kept} | {score['value']:.3f} "
             f"| {score['low']:.3f} – {score['high']:.3f} | {one} | {lost} |"
@@ -155,6 +155,12 @@ def _table(results: dict[str, Any]) -> str:
             part = f"{min(reached) / last['seconds']:.2f}" if reached else ""
             lines.append(f"| {name} | {last['seconds']:.0f} | {last['macro_f1']:.3f} | {when} | {part} |")
     return "\n".join(lines) + "\n"
+
+
+def _spread(lost: dict[str, float | None]) -> str:
+    """A loss with its interval, where the run told one."""
+    interval = f" ({lost['low']:.3f} – {lost['high']:.3f})" if lost["low"] is not None else ""
+    return f"{lost['value']:.3f}{interval}"
 
 
 if __name__ == "__main__":

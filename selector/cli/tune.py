@@ -246,9 +246,10 @@ def _show(result: "TuneResult") -> None:
         + (f"; time allowed to compare no more, {rest} are left" if rest else "")
     )
     if "test" in int8:
+        lost, ms = int8["macro_f1_lost"], f"{int8['latency_ms']['p50']:.1f} ms"
         console.print(
-            f"int8: macro-F1 lower by {int8['macro_f1_lost']:.3f}, {int8['latency_ms']['p50']:.1f} ms against "
-            f"{winner.result['latency_ms']['p50']:.1f} ms"
+            f"int8: macro-F1 lower by {lost['value']:.3f} ({lost['low']:.3f} – {lost['high']:.3f}), "
+            f"{ms} against {winner.result['latency_ms']['p50']:.1f} ms"
         )
     else:
         console.print(f"int8: left out, {int8['left_out']}")

@@ -47,7 +47,8 @@ def life(
     """Load a model that nobody has loaded in this process; then an event each time that one is asked for.
 
     The first is "cold" with its first moments or, where they are not wanted, "loaded". The next are of one window each:
-    "window" with how far it is, and at last "measured". What the runtime builds from the file once and for all is built
+    "window" with how far it is, and at last "measured"; or, where no windows are wanted, "released" once the model is
+    let go of. What the runtime builds from the file once and for all is built
     before anything is timed. `libraries` are the pages that the process which imported the runtime holds: they belong
     to the peak of memory.
     """
@@ -72,7 +73,10 @@ def life(
         )
         yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
         if wanted.steady:
-            yield from timed(Timing(step, Tracker(settings), meter(runtime.device)))
+            yield from timed(Timing(step, Tracker(settings), meter(runtime.device), job.threads))
+        del step  # it holds the model
+    if not wanted.steady:
+        yield {"event": "released"}
 
 
 @dataclass(slots=True)
@@ -82,12 +86,13 @@ class Timing:
     step: Callable[[], object]
     tracker: Tracker
     meter: Meter
+    threads: int
     spent: list[tuple[float | None, int]] = field(default_factory=list)  # of each window: joules, inferences
 
     def take_window(self) -> None:
         """Time one window, and read the energy before and after it."""
         before = self.meter.read()
-        inferences = add_window(self.step, self.tracker)
+        inferences = add_window(self.step, self.tracker, self.threads)
         self.spent.append((self.meter.spent(before, self.meter.read()), inferences))
 
     def release(self) -> None:
@@ -118,8 +123,11 @@ def timed(timing: Timing) -> Iterator[dict[str, Any]]:
         timing.release()
 
 
-def add_window(step: Callable[[], object], tracker: Tracker) -> int:
-    """Take a window as `tracker` wants it and give it to it. How many inferences that were, uncounted ones included."""
+def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> int:
+    """Take a window as `tracker` wants it and give it to it. How many inferences that were, uncounted ones included.
+
+    `threads` are those that an inference runs on.
+    """
     settings, first_counts = tracker.settings, tracker.first_counts()
     before = others.read()
     samples = take_window(
@@ -129,7 +137,7 @@ def add_window(step: Callable[[], object], tracker: Tracker) -> int:
         limit_s=4 * settings.window_s,
         first_counts=first_counts,
     )
-    tracker.add(samples, others.share(before, others.read()))
+    tracker.add(samples, others.share(before, others.read(), threads))
     return len(samples) + (not first_counts)
 
 

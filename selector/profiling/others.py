@@ -57,12 +57,15 @@ def _waited(tasks: Path) -> float | None:
     return total / 1e9
 
 
-def share(before: Reading | None, after: Reading | None) -> float | None:
-    """What others and the hypervisor took of the processors between two readings, 0 to 1; None where one is missing."""
+def share(before: Reading | None, after: Reading | None, threads: int) -> float | None:
+    """What others and the hypervisor took of the processors that `threads` threads keep busy, between two readings.
+
+    0 to 1; None where a reading is missing.
+    """
     if before is None or after is None or after.at <= before.at or after.processors != before.processors:
         return None
     taken = max(0.0, (after.busy - before.busy) - (after.own - before.own))
     if before.waited is not None and after.waited is not None:
         taken = min(taken, max(0.0, after.waited - before.waited))
     stolen = max(0.0, after.stolen - before.stolen)
-    return min(1.0, (taken + stolen) / (after.processors * (after.at - before.at)))
+    return min(1.0, (taken + stolen) / (min(after.processors, threads) * (after.at - before.at)))

@@ -65,7 +65,8 @@ class Settings:
     tail_budget_s: float = 3.0  # samples for the p90 bound are collected where they cost no more than this
     deadline_s: float = 20.0
     disturbance: float = DISTURBANCE
-    disturbed_cap_s: float = 5.0  # of disturbed windows; then they count, too
+    disturbed_cap_s: float = 5.0  # of disturbed windows …
+    disturbed_cap: int = 3  # … and so many of them; then they count, too
 
 
 INFERENCE = Settings()
@@ -187,7 +188,7 @@ class Tracker:
             raise ValueError("a window needs at least one sample")
         self._taken.append((list(samples), others or 0.0))
         s = self.settings
-        if not self.crowded and self._disturbed_s() >= s.disturbed_cap_s and not self._settles():
+        if not self.crowded and self._much_disturbed() and not self._settles():
             self.crowded, self.windows, self._places = True, [], []
             self.steady_from, self.warmed = None, False
             for place in range(len(self._taken)):
@@ -288,8 +289,11 @@ class Tracker:
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3
 
-    def _disturbed_s(self) -> float:
-        return sum(sum(w) for w, others in self._taken if others > self.settings.disturbance) / 1e3
+    def _much_disturbed(self) -> bool:
+        """Whether too many windows were disturbed to wait for the end of it."""
+        s = self.settings
+        lost = [sum(w) for w, others in self._taken if others > s.disturbance]
+        return len(lost) >= s.disturbed_cap and sum(lost) / 1e3 >= s.disturbed_cap_s
 
     def _settles(self) -> bool:
         """Whether the windows that count will soon be enough by themselves."""
@@ -297,7 +301,7 @@ class Tracker:
 
     def _crowd(self) -> str | None:
         """What kept the figure from being sound; None where disturbances were few enough to wait for their end."""
-        if not self.crowded and self._disturbed_s() < self.settings.disturbed_cap_s:
+        if not self.crowded and not self._much_disturbed():
             return None
         took = float(np.median([others for _, others in self._taken if others > self.settings.disturbance]))
         return f"other work or the hypervisor took {took:.0%} of the processors"

@@ -35,7 +35,7 @@ def measure_training(job: TrainingJob, settings: Settings, libraries: "NDArray[n
         while not tracker.finished:
             before = others.read()
             samples = timed(step, tracker.next_window())
-            tracker.add(samples, others.share(before, others.read()))
+            tracker.add(samples, others.share(before, others.read(), job.threads))
     allocated, reserved, held = _gpu_memory() if device == "cuda" else (None, None, None)
     return TrainingResult(
         measurement=tracker.measurement(),

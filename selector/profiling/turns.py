@@ -116,6 +116,7 @@ class Hall:
         own.enter_context(model)
         outcome = model.ask(patience_s=self.patience_s)
         if not stays:
+            model.ask(patience_s=self.patience_s)  # to let go of the model: some runtimes keep what they compiled then
             own.close()  # its memory, and a GPU's context, before another process of the same model begins
         if outcome.kind == "done" and wanted.cold and item.get("reference"):
             self.channel.announce("turn", id=id_)  # a new patience begins

@@ -92,7 +92,7 @@ def throughput(channel: Channel, task: dict[str, Any]) -> None:
                     tracker = Tracker(settings)
                     step = loaded.bind(noise(job, size))
                     while not tracker.finished:
-                        add_window(step, tracker)
+                        add_window(step, tracker, job.threads)
                         # of all sizes that there may be: most models are saturated before
                         progress = min(0.95, (len(known) + tracker.progress()) / len(SIZES))
                         channel.tell("window", id=item["id"], progress=progress)

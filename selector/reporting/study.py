@@ -288,8 +288,8 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
         ),
     ]
     if "test" in int8:
-        lost, ms = f"{int8['macro_f1_lost']:.3f}", f"{int8['latency_ms']['p50']:.1f}"
-        says.append(text("study_int8", language, lost=lost, ms=ms))
+        lost = {name: _three(value) for name, value in int8["macro_f1_lost"].items()}
+        says.append(text("study_int8", language, **lost, ms=f"{int8['latency_ms']['p50']:.1f}"))
     else:
         says.append(text("study_int8_left_out", language, why=int8["left_out"]))
     return tuple(says)

@@ -86,19 +86,18 @@ class Scores:
 def score(probabilities: Floats, labels: Ints, classes: Sequence[str], *, seed: int = 0) -> Scores:
     """Score `probabilities` [n, classes], rows summing to one, against `labels` [n]."""
     n, k = probabilities.shape
-    resamples = min(RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_CELLS // (n * k)))
-    weights = np.vstack([np.ones(n), np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)])
+    weights = _resampled(n, k, seed)
     predicted = probabilities.argmax(axis=1)
     true, said = _counts(weights, labels, k), _counts(weights, predicted, k)
     hit = _counts(weights[:, predicted == labels], labels[predicted == labels], k)
     confusion = np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall, precision = hit / true, hit / np.where(said == 0, np.nan, said)
-        f1 = np.where(true > 0, 2 * hit / (true + said), np.nan)
+        f1 = _f1(true, said, hit)
         precision = np.where((said == 0) & (true > 0), 0.0, precision)
     return Scores(
         images=n,
-        resamples=resamples,
+        resamples=len(weights) - 1,
         accuracy=_interval(hit.sum(axis=1) / n),
         macro_f1=_interval(_mean(f1)),
         auc=_interval(_mean(np.stack([_auc(weights, probabilities[:, c], labels == c) for c in range(k)], axis=1))),
@@ -123,6 +122,35 @@ def macro_f1(predicted: Ints, labels: Ints, classes: int) -> float:
     true, said, hit = cells.sum(axis=1), cells.sum(axis=0), cells.diagonal()
     present = true > 0
     return float((2 * hit[present] / (true + said)[present]).mean())
+
+
+def macro_f1_lost(before: Floats, after: Floats, labels: Ints, *, seed: int = 0) -> Score:
+    """By how much macro-F1 is lower with `after` than with `before`, both probabilities [n, classes] of `labels` [n].
+
+    The resamples are of pairs: images that both label alike do not widen the interval.
+    """
+    n, k = before.shape
+    weights = _resampled(n, k, seed)
+    true = _counts(weights, labels, k)
+    means = []
+    for predicted in (before.argmax(axis=1), after.argmax(axis=1)):
+        right = predicted == labels
+        hit = _counts(weights[:, right], labels[right], k)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means.append(_mean(_f1(true, _counts(weights, predicted, k), hit)))
+    return _interval(means[0] - means[1])
+
+
+def _resampled(n: int, k: int, seed: int) -> Floats:
+    """Weights of `n` images of `k` classes: ones, then a row a resample."""
+    resamples = min(RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_CELLS // (n * k)))
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.vstack([np.ones(n), drawn])
+
+
+def _f1(true: Floats, said: Floats, hit: Floats) -> Floats:
+    """F1 of each class; nan where there is no image of it."""
+    return np.asarray(np.where(true > 0, 2 * hit / (true + said), np.nan), dtype=np.float64)
 
 
 def _counts(weights: Floats, named: Ints, k: int) -> Floats:

@@ -25,6 +25,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
+WHOLE = "all epochs"  # how a run ends that nothing shortened
+
+
 class Diverged(ArithmeticError):
     """The loss is not a number any more."""
 
@@ -47,7 +50,7 @@ class Trained:
     epochs: list[Epoch] = field(default_factory=list)
     probabilities: Floats | None = None  # of the validation images, from the kept weights
     macro_f1: float | None = None
-    stopped: str = "all epochs"
+    stopped: str = WHOLE
     seconds: float = 0.0
     step_seconds: float = 0.0  # median over the steps
 
@@ -153,7 +156,7 @@ class _Run:
             self.tail.load_state_dict(self.average.state_dict())
         if best_state is not None:
             self.tail.load_state_dict(best_state)
-        if epoch_number < self.recipe.epochs and result.stopped == "all epochs":
+        if epoch_number < self.recipe.epochs and result.stopped == WHOLE:
             result.stopped = f"{epoch_number} of {self.recipe.epochs} epochs, to keep the deadline"
         result.seconds = time.monotonic() - started
         result.step_seconds = float(np.median(self.times))

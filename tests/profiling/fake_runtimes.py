@@ -101,4 +101,17 @@ class CrowdedTogether(Crowded):
     side_by_side = True
 
 
-ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedTogether)
+class KeepsCompiled(Fake):
+    """Writes down what it compiled when it is let go of, as TensorRT for RTX does its kernels. Side by side."""
+
+    name = "keeps-compiled"
+    side_by_side = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with open(resources.home() / "kernels", "a") as file:
+            file.write(f"{self.model.backbone} {os.getpid()}\n")
+
+
+ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedTogether, KeepsCompiled)

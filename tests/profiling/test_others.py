@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,30 +21,37 @@ def after(*, busy: float, own: float, stolen: float = 0.0, waited: float | None 
 
 
 def test_work_that_made_this_one_wait_counts() -> None:
-    assert share(BEFORE, after(busy=2.0, own=1.5, waited=0.5)) == pytest.approx(0.25)
-    assert share(BEFORE, after(busy=2.0, own=2.0)) == 0.0
+    assert share(BEFORE, after(busy=2.0, own=1.5, waited=0.5), 2) == pytest.approx(0.25)
+    assert share(BEFORE, after(busy=2.0, own=2.0), 2) == 0.0
 
 
 def test_neighbours_with_processors_of_their_own_do_not_count() -> None:
-    assert share(BEFORE, after(busy=2.0, own=1.0, waited=0.0)) == 0.0
+    assert share(BEFORE, after(busy=2.0, own=1.0, waited=0.0), 2) == 0.0
 
 
 def test_threads_that_wait_for_each_other_do_not_count() -> None:
-    assert share(BEFORE, after(busy=2.0, own=2.0, waited=4.0)) == 0.0
+    assert share(BEFORE, after(busy=2.0, own=2.0, waited=4.0), 2) == 0.0
 
 
 def test_what_the_hypervisor_took_counts_by_itself() -> None:
-    assert share(BEFORE, after(busy=1.0, own=1.0, stolen=0.5)) == pytest.approx(0.25)
+    assert share(BEFORE, after(busy=1.0, own=1.0, stolen=0.5), 2) == pytest.approx(0.25)
 
 
 def test_without_the_queues_count_all_other_work_counts() -> None:
-    assert share(BEFORE, after(busy=2.0, own=1.0, waited=None)) == pytest.approx(0.5)
+    assert share(BEFORE, after(busy=2.0, own=1.0, waited=None), 2) == pytest.approx(0.5)
+
+
+def test_one_thread_loses_as_much_on_many_processors() -> None:
+    many = [replace(reading, processors=64) for reading in (BEFORE, after(busy=1.0, own=0.5, waited=0.5))]
+    assert share(*many, 1) == pytest.approx(0.5)
+    assert share(*many, 64) == pytest.approx(0.5 / 64)
+    assert share(*many, 128) == pytest.approx(0.5 / 64)  # no more than there are processors
 
 
 def test_without_a_reading_nothing_is_said() -> None:
-    assert share(None, BEFORE) is None
-    assert share(BEFORE, None) is None
-    assert share(BEFORE, BEFORE) is None
+    assert share(None, BEFORE, 2) is None
+    assert share(BEFORE, None, 2) is None
+    assert share(BEFORE, BEFORE, 2) is None
 
 
 def test_a_kernel_that_shows_nothing_is_not_asked_again(tmp_path: Path) -> None:
@@ -80,7 +88,7 @@ def test_a_process_on_the_same_processor_is_seen() -> None:
         end = time.process_time() + 0.5
         while time.process_time() < end:
             pass
-        taken = share(before, read())
+        taken = share(before, read(), 1)
     finally:
         other.kill()
         other.wait()

@@ -133,6 +133,16 @@ def test_models_that_find_no_room_beside_others_are_measured_alone(
     assert made.listener.steps == made.listener.total
 
 
+def test_a_model_that_is_loaded_for_its_first_moments_alone_is_let_go_of_in_order(fakes: None, own_home: Path) -> None:
+    made = session()
+    made.run([fake("resnet18", "keeps-compiled"), fake("resnet50", "keeps-compiled")])
+    assert made.failures == []
+    kept = (own_home / "kernels").read_text().split()
+    assert kept[:4:2] == ["resnet18", "resnet50"]  # each in its fork …
+    assert sorted(kept[4::2]) == ["resnet18", "resnet50"]  # … then once more in the worker
+    assert len(set(kept[1::2])) == 3
+
+
 def test_a_known_time_comes_out_and_progress_adds_up(fakes: None, own_home: Path) -> None:
     made = session()
     made.run([fake("resnet18", "busy-wait"), fake("resnet50", "nothing")])

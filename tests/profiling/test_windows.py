@@ -56,9 +56,9 @@ def test_the_first_call_of_a_window_is_not_counted(clock: Clock) -> None:
 def test_the_first_call_of_a_window_counts_where_it_would_be_a_third_of_it(clock: Clock) -> None:
     assert take_window(clock.busy(3, 1), 2, at_least=2, limit_s=1, first_counts=True) == [3e-6, 1e-6]
     long, short = (Tracker(Settings(window_s=2.5 * LONG_S, tail_budget_s=0.0)) for _ in range(2))
-    calls = [add_window(clock.busy(int(LONG_S * 1e9)), long) for _ in range(3)]
+    calls = [add_window(clock.busy(int(LONG_S * 1e9)), long, 1) for _ in range(3)]
     assert calls == [3, 3, 3]  # two and an uncounted one, then three: before the first nobody knows how long one takes
-    calls = [add_window(clock.busy(int(LONG_S * 1e9) - 1), short) for _ in range(3)]
+    calls = [add_window(clock.busy(int(LONG_S * 1e9) - 1), short, 1) for _ in range(3)]
     assert calls == [3, 4, 4]
 
 
@@ -76,7 +76,7 @@ def test_windows_of_a_known_time_make_a_figure_without_an_error(clock: Clock) ->
     tracker = Tracker(Settings(window_s=0.01))
     step = clock.busy(40_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # slow at first
     while not tracker.finished:
-        add_window(step, tracker)
+        add_window(step, tracker, 1)
     figure = tracker.measurement()
     assert figure.stable
     assert (figure.p50, figure.low, figure.high, figure.p90) == (1.0, 1.0, 1.0, 1.0)
@@ -116,7 +116,7 @@ def test_a_model_that_is_done_is_let_go_of_while_others_go_on(clock: Clock, coll
         seen.append(gone() is None)
 
     quick = Settings(min_windows=3, tail_budget_s=0.0)
-    timings = [Timing(step, Tracker(settings), Meter(())) for step, settings in ((one, quick), (other, Settings()))]
+    timings = [Timing(step, Tracker(settings), Meter(()), 1) for step, settings in ((one, quick), (other, Settings()))]
     models = [InProcess(partial(timed, timing)) for timing in timings]
     del model, one
     turns = [Turn(i, model, partial(model.__exit__, None, None, None)) for i, model in enumerate(models)]

@@ -18,6 +18,17 @@ def test_the_history_has_what_came_to_a_score_and_the_best_so_far(tmp_path: Path
     ]
 
 
+def test_what_int8_loses_is_told_with_its_interval(tmp_path: Path) -> None:
+    result = make_study(tmp_path)
+    assert any("quantising takes 20 s" in sentence for sentence in study_view(result, "en").says)
+    lost = {"value": 0.0123, "low": -0.004, "high": 0.03}
+    result.winner.result["int8"] = {"test": {}, "macro_f1_lost": lost, "latency_ms": {"p50": 3.21}}
+    for language in ("en", "zh"):
+        (said,) = [s for s in study_view(result, language).says if "int8" in s and "3.2" in s]
+        assert "0.012" in said
+        assert "-0.004 – 0.030" in said
+
+
 def test_the_winner_is_drawn_last_and_what_never_ran_has_no_curve(tmp_path: Path) -> None:
     drawn = curves(make_study(tmp_path))
     assert [c.number for c in drawn] == [0, 1, 4, 2]

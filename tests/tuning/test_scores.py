@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from selector.tuning.scores import macro_f1, score
+from selector.tuning.scores import macro_f1, macro_f1_lost, score
 
 
 def drawn(n: int = 300, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +45,21 @@ def test_intervals_hold_their_estimate_and_narrow_with_more_images() -> None:
         for s in (found.accuracy, found.macro_f1, found.auc):
             assert s.low < s.value < s.high
     assert large.macro_f1.high - large.macro_f1.low < 0.4 * (small.macro_f1.high - small.macro_f1.low)
+
+
+def test_what_two_classifiers_differ_by_is_told_by_the_images_that_they_label_differently() -> None:
+    before, labels = drawn()
+    after = before.copy()
+    wrong = np.flatnonzero(before.argmax(axis=1) == labels)[:10]
+    after[wrong] = np.roll(before[wrong], 1, axis=1)
+    lost = macro_f1_lost(before, after, labels)
+    both = [metrics.f1_score(labels, p.argmax(axis=1), average="macro") for p in (before, after)]
+    assert lost.value == pytest.approx(both[0] - both[1])
+    assert 0 < lost.low < lost.value < lost.high
+    alone = score(before, labels, "abcd").macro_f1
+    assert lost.high - lost.low < 0.6 * (alone.high - alone.low)
+    same = macro_f1_lost(before, before, labels)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
 def test_a_calibrated_classifier_has_a_small_calibration_error() -> None:

@@ -26,9 +26,9 @@ from selector.tuning.place import MODEL_FILES, hand_over
 from selector.tuning.predict import Predictor, softmax
 from selector.tuning.preprocess import Augmentation
 from selector.tuning.recipe import Recipe
-from selector.tuning.scores import Scores, score
-from selector.tuning.search.budget import SEEDS
-from selector.tuning.trainer import Examples
+from selector.tuning.scores import Scores, macro_f1_lost, score
+from selector.tuning.search.budget import MOST_SEEDS, SEEDS
+from selector.tuning.trainer import WHOLE, Examples
 
 LIBRARIES = ("backbone-selector", "torch", "torchvision", "timm", "onnxruntime", "optuna", "numpy", "pillow")
 MISTAKES = 24
@@ -89,7 +89,7 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
             "left_out": f"quantising and testing takes about {needed:.0f} s, {max(left, 0):.0f} s were left"
         }
     else:
-        result["int8"] = _int8(task, draft, recipe, paths, labels, scores, emit)
+        result["int8"] = _int8(task, draft, recipe, paths, labels, probabilities, emit)
     _describe(task, draft, save, arguments, recipe, result, scores)
     hand_over(draft, save)  # the former model is only given up for a whole new one
     result["artefacts"] = [
@@ -118,15 +118,17 @@ def _final_weights(
     if not own.is_file():  # trained on another host: there is nothing to fall back to, so one run has to be
         end = max(end, time.monotonic() + FEWEST_OF_A_RUN * expected)
     split, source = prepare(task, recipe)
-    for seed in range(recipe.seed, recipe.seed + SEEDS):
-        # a run that does not fit drops epochs
-        if time.monotonic() + FEWEST_OF_A_RUN * expected > end and (seeds or own.is_file()):
+    for seed in range(recipe.seed, recipe.seed + MOST_SEEDS):
+        # a run that does not fit drops epochs; those beyond what is wanted are whole ones
+        needed = expected * (FEWEST_OF_A_RUN if len(seeds) < SEEDS else 1.0)
+        if time.monotonic() + needed > end and (seeds or own.is_file()):
             break
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()
         split, source = prepare(task, replace(recipe, seed=seed))
-        split = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit).split
-        expected = max(expected, time.monotonic() - began)
+        run = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit)
+        split, took = run.split, time.monotonic() - began
+        expected = took if run.trained.stopped == WHOLE else max(expected, took)
         total = _add(total, split.model.state_dict())
         seeds.append(seed)
     if total is None:
@@ -168,10 +170,10 @@ def _int8(
     recipe: Recipe,
     paths: Sequence[str],
     labels: npt.NDArray[np.int64],
-    fp32: Scores,
+    fp32: npt.NDArray[np.float64],
     emit: Emit,
 ) -> dict[str, Any]:
-    """The int8-static model with its own test score and latency; or {"left_out": why}."""
+    """The int8-static model with its own test score and latency; or {"left_out": why}. `fp32`: that one's answers."""
     emit({"event": "stage", "stage": "quantising"})
     started = time.monotonic()
     preprocess = preprocess_of(recipe.backbone, recipe.resolution)
@@ -184,12 +186,10 @@ def _int8(
         target.unlink(missing_ok=True)
         return {"left_out": f"ONNX Runtime's quantiser failed: {type(error).__name__}: {error}"[:300]}
     logits = _onnx_logits(draft, "int8-static", paths, task.threads)
-    scores = score(softmax(logits).mean(axis=1), labels, task.dataset.classes)
-    assert scores.macro_f1.value is not None
-    assert fp32.macro_f1.value is not None
+    probabilities = softmax(logits).mean(axis=1)
     return {
-        "test": scores.as_json(),
-        "macro_f1_lost": fp32.macro_f1.value - scores.macro_f1.value,
+        "test": score(probabilities, labels, task.dataset.classes).as_json(),
+        "macro_f1_lost": macro_f1_lost(fp32, probabilities, labels).as_json(),
         "latency_ms": asdict(measure_latency(target, recipe.resolution, task.threads)),
         "calibration_images": len(chosen),
         "seconds": time.monotonic() - started,
@@ -236,8 +236,10 @@ def _describe(
         "model.onnx": "the network in fp32; input images [n, 3, r, r], output logits",
     }
     if "test" in result["int8"]:
+        lost = result["int8"]["macro_f1_lost"]
         files["model.int8.onnx"] = (
-            f"the same in int8, macro-F1 lower by {result['int8']['macro_f1_lost']:.3f} on the test split"
+            f"the same in int8, macro-F1 lower by {lost['value']:.3f} ({lost['low']:.3f} – {lost['high']:.3f}) on the "
+            "test split"
         )
     facts = CardFacts(
         backbone=recipe.backbone,

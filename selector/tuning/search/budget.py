@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 SEEDS = 3
-"""Runs that the winner is averaged over, as far as the time goes."""
+"""Runs that the winner is averaged over, as far as the time that is kept back for them goes …"""
+
+MOST_SEEDS = 6
+"""… and with what the search and the first of them have left."""
 
 RETRAINING_SHARE = 0.4
 """The most of the whole budget that is kept back for them."""
