@@ -48,9 +48,8 @@ def life(
 
     The first is "cold" with its first moments or, where they are not wanted, "loaded". The next are of one window each:
     "window" with how far it is, and at last "measured"; or, where no windows are wanted, "released" once the model is
-    let go of. What the runtime builds from the file once and for all is built
-    before anything is timed. `libraries` are the pages that the process which imported the runtime holds: they belong
-    to the peak of memory.
+    let go of. What the runtime builds from the file once and for all is built before anything is timed. `libraries` are
+    the pages that the process which imported the runtime holds: they belong to the peak of memory.
     """
     job, file = wanted.job, wanted.file
     built = runtime.build(file, job.precision)
@@ -61,20 +60,22 @@ def life(
         batch = noise(job, job.batch_size)
         before = perf_counter_ns()
         step = loaded.bind(batch)  # a GPU's copy of the image and the recording of its graph belong to the first
-        step()
-        after = perf_counter_ns()
-        step()  # some runtimes settle their buffers at the second call
-        cold = ColdResult(
-            (after_load - start) / 1e6,
-            (after - before) / 1e6,
-            peak_rss_of_fork(libraries),
-            size,
-            build_ms=built.build_ms if built else None,
-        )
-        yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
-        if wanted.steady:
-            yield from timed(Timing(step, Tracker(settings), meter(runtime.device), job.threads))
-        del step  # it holds the model
+        try:
+            step()
+            after = perf_counter_ns()
+            step()  # some runtimes settle their buffers at the second call
+            cold = ColdResult(
+                (after_load - start) / 1e6,
+                (after - before) / 1e6,
+                peak_rss_of_fork(libraries),
+                size,
+                build_ms=built.build_ms if built else None,
+            )
+            yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
+            if wanted.steady:
+                yield from timed(Timing(step, Tracker(settings), meter(runtime.device), job.threads))
+        finally:
+            del step  # it holds the model, which is let go of now
     if not wanted.steady:
         yield {"event": "released"}
 

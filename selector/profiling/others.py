@@ -64,8 +64,13 @@ def share(before: Reading | None, after: Reading | None, threads: int) -> float 
     """
     if before is None or after is None or after.at <= before.at or after.processors != before.processors:
         return None
-    taken = max(0.0, (after.busy - before.busy) - (after.own - before.own))
+    seconds, threads = after.at - before.at, min(after.processors, threads)
+    busy, own = after.busy - before.busy, after.own - before.own
+    taken = max(0.0, busy - own)
     if before.waited is not None and after.waited is not None:
         taken = min(taken, max(0.0, after.waited - before.waited))
-    stolen = max(0.0, after.stolen - before.stolen)
-    return min(1.0, (taken + stolen) / (min(after.processors, threads) * (after.at - before.at)))
+    else:  # others' work takes nothing that would have been idle
+        taken = max(0.0, taken - (after.processors - threads) * seconds)
+    # of all processors; ours is the part of it that our work is of all work there
+    stolen = max(0.0, after.stolen - before.stolen) * (min(1.0, own / busy) if busy > 0 else 0.0)
+    return min(1.0, (taken + stolen) / (threads * seconds))

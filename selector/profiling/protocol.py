@@ -33,7 +33,7 @@ P90_SAMPLES = 64
 stopping, inference rules: 64 queries for p90, 662 for p99)."""
 
 DISTURBANCE = 0.03
-"""A window is disturbed where other work or the hypervisor took more than this share of the processors (`others`).
+"""A window is disturbed where other work or the hypervisor took more than this share of those it runs on (`others`).
 
 Two cores, both busy with matrix products, windows of 0.1 s: alone 95 % of windows show less than 1.5 %, and 90 % less
 than 0.8 %; beside a process of equal priority every window shows more than 17 % and is half as fast or less; beside one
@@ -182,13 +182,14 @@ class Tracker:
     def add(self, samples: Sequence[float], others: float | None = None) -> None:
         """Take in one window of samples, in milliseconds. Raises ValueError for an empty one.
 
-        `others` is the share of the processors that other work took meanwhile, 0 to 1; None: nobody looked.
+        `others` is the share of its processors that other work took meanwhile, 0 to 1; None: nobody looked.
         """
         if not samples:
             raise ValueError("a window needs at least one sample")
         self._taken.append((list(samples), others or 0.0))
         s = self.settings
-        if not self.crowded and self._much_disturbed() and not self._settles():
+        late = self.timed_s >= s.deadline_s and len(self.windows) < len(self._taken)
+        if not self.crowded and (late or self._much_disturbed()) and not self._settles():
             self.crowded, self.windows, self._places = True, [], []
             self.steady_from, self.warmed = None, False
             for place in range(len(self._taken)):
@@ -304,7 +305,7 @@ class Tracker:
         if not self.crowded and not self._much_disturbed():
             return None
         took = float(np.median([others for _, others in self._taken if others > self.settings.disturbance]))
-        return f"other work or the hypervisor took {took:.0%} of the processors"
+        return f"other work or the hypervisor took {took:.0%} of its processors"
 
     def _doubt(self) -> str | None:
         """Why the figure is not to be trusted yet; None when it is."""

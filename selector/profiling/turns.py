@@ -33,6 +33,9 @@ from selector.profiling.memory import mapped_library_pages
 from selector.profiling.protocol import Settings
 from selector.profiling.runtimes.base import Runtime
 
+RELEASE_S = 30.0
+"""A model that is not let go of within this time is ended."""
+
 Events = Callable[[], Iterator[dict[str, Any]]]
 
 
@@ -116,7 +119,9 @@ class Hall:
         own.enter_context(model)
         outcome = model.ask(patience_s=self.patience_s)
         if not stays:
-            model.ask(patience_s=self.patience_s)  # to let go of the model: some runtimes keep what they compiled then
+            if outcome.kind == "done":  # it may let go of the model: some runtimes keep what they compiled then
+                self.channel.announce("turn", id=id_)
+                model.ask(patience_s=min(RELEASE_S, self.patience_s))
             own.close()  # its memory, and a GPU's context, before another process of the same model begins
         if outcome.kind == "done" and wanted.cold and item.get("reference"):
             self.channel.announce("turn", id=id_)  # a new patience begins

@@ -60,7 +60,7 @@ def test_energy_of_one_inference_counts_the_uncounted_one() -> None:
 
     one_joule_a_window = Meter((Counter(lambda: float(next(spent)), None),))
     settings = Settings(window_s=0.001, deadline_s=0.2, warmup_cap_s=0.1, disturbance=1.0)
-    timing = Timing(step, Tracker(settings), one_joule_a_window)
+    timing = Timing(step, Tracker(settings), one_joule_a_window, 1)
     while not timing.tracker.finished:
         timing.take_window()
     figure = timing.measurement()
@@ -70,7 +70,7 @@ def test_energy_of_one_inference_counts_the_uncounted_one() -> None:
 
 def test_a_disturbed_windows_energy_is_left_out() -> None:
     tracker = Tracker(Settings(tail_budget_s=0.0, target=0.5))
-    timing = Timing(lambda: None, tracker, Meter(()))
+    timing = Timing(lambda: None, tracker, Meter(()), 1)
     for number in range(9):
         tracker.add([10.0, 10.0], 0.5 if number == 4 else 0.0)
         timing.spent.append((100.0 if number == 4 else 3.0, 3))

@@ -48,6 +48,18 @@ def test_one_thread_loses_as_much_on_many_processors() -> None:
     assert share(*many, 128) == pytest.approx(0.5 / 64)  # no more than there are processors
 
 
+def test_neighbours_that_would_leave_processors_idle_take_nothing() -> None:
+    many = [replace(reading, processors=64) for reading in (BEFORE, after(busy=3.0, own=1.0, waited=None))]
+    assert share(*many, 1) == 0.0
+    assert share(*many, 62) == 0.0
+    assert share(*many, 64) == pytest.approx(2 / 64)
+
+
+def test_what_the_hypervisor_took_is_shared_out_by_who_works() -> None:
+    many = [replace(reading, processors=64) for reading in (BEFORE, after(busy=50.0, own=1.0, stolen=0.5, waited=0.0))]
+    assert share(*many, 1) == pytest.approx(0.01)
+
+
 def test_without_a_reading_nothing_is_said() -> None:
     assert share(None, BEFORE, 2) is None
     assert share(BEFORE, None, 2) is None

@@ -20,6 +20,12 @@ def test_the_int8_model_and_then_parity_give_way_in_a_short_budget() -> None:
     assert Reserve(20.0, 6.0, 10.0, 0.0).after_training_s(120.0) == 36
 
 
+def test_seeds_beyond_what_is_wanted_leave_room_for_parity_and_int8() -> None:
+    reserve = Reserve(20.0, 6.0, 10.0, 0.0)
+    assert reserve.whole_finishing_s == 36
+    assert reserve.whole_finishing_s > reserve.after_training_s(50.0)
+
+
 def test_finishing_grows_with_test_images_and_views() -> None:
     few = finishing_seconds(image_s=0.006, test_images=100, views=1, calibration_images=96, start_s=1.0)
     many = finishing_seconds(image_s=0.006, test_images=1000, views=8, calibration_images=96, start_s=1.0)

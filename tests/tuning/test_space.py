@@ -45,12 +45,29 @@ def test_what_is_stored_with_the_study_is_read_back() -> None:
     assert SearchSpace.from_json(stored) == SPACE
 
 
+def test_blocks_are_not_held_against_heads() -> None:
+    head, block = Recipe("vgg16", freeze="head"), Recipe("vgg16", freeze="last-1")
+    assert not SPACE.may_be_pruned(head)
+    assert SPACE.may_be_pruned(block)
+    assert replace(SPACE, freezes=("head",)).may_be_pruned(head)
+
+
 def test_few_images_a_class_make_the_rules_careful() -> None:
-    few = SPACE.first_trials(["vgg16"], images_per_class=20, imbalance=1, budget_s=1200)
-    many = SPACE.first_trials(["vgg16"], images_per_class=5000, imbalance=9, budget_s=1200)
-    assert few[1][1]["class_weights"] == "none"
-    assert many[1][1]["class_weights"] == "sqrt"
-    assert many[1][1]["augmentation"] == "document"
+    asked = [(20, 1), (5000, 9)]
+    few, many = (
+        dict(SPACE.first_trials(["vgg16"], images_per_class=n, imbalance=i, budget_s=1200))["rule-based"]
+        for n, i in asked
+    )
+    assert few["class_weights"] == "none"
+    assert many["class_weights"] == "sqrt"
+    assert many["augmentation"] == "document"
+
+
+def test_what_screening_has_cached_is_trained_before_anything_is_waited_for() -> None:
+    for budget_s in (120.0, 1200.0):
+        first = SPACE.first_trials(["vgg16"], images_per_class=50, imbalance=5, budget_s=budget_s)
+        assert [(p["freeze"], p["augmentation"]) for _, p in first[:2]] == [("head", "none"), ("last-1", "none")]
+        assert all(p["augmentation"] != "none" for _, p in first[2:])
 
 
 def test_pictures_without_an_upright_side_are_turned_from_the_first_trial_on() -> None:

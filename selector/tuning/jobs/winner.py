@@ -37,6 +37,9 @@ CLOSING_S = 1.5  # writing the card, and telling the parent
 FEWEST_OF_A_RUN = 0.6
 """Less than this part of a retraining is not worth having."""
 
+WHOLE_WITH_SLACK = 1.15
+"""Of what a retraining took, what has to be left for another one that is to be whole."""
+
 State = dict[str, torch.Tensor]
 
 
@@ -110,7 +113,7 @@ def _final_weights(
     rows = task.rows(Split.TRAIN, Split.VALIDATION)
     examples = Examples(task.labels, rows, np.empty(0, dtype=np.int64), len(task.dataset.classes))
     recipe = replace(recipe, patience=0)
-    end = started + arguments["train_seconds"]
+    end, end_of_more = (started + arguments[name] for name in ("train_seconds", "more_train_seconds"))
     expected = arguments["expected_seconds"]  # of one run; known from the trial
     total: State | None = None
     seeds: list[int] = []
@@ -119,16 +122,27 @@ def _final_weights(
         end = max(end, time.monotonic() + FEWEST_OF_A_RUN * expected)
     split, source = prepare(task, recipe)
     for seed in range(recipe.seed, recipe.seed + MOST_SEEDS):
-        # a run that does not fit drops epochs; those beyond what is wanted are whole ones
-        needed = expected * (FEWEST_OF_A_RUN if len(seeds) < SEEDS else 1.0)
-        if time.monotonic() + needed > end and (seeds or own.is_file()):
+        wanted = len(seeds) < SEEDS
+        # a run that is wanted drops epochs where it does not fit; one that is more than that has to fit whole
+        until, needed = (end, FEWEST_OF_A_RUN * expected) if wanted else (end_of_more, WHOLE_WITH_SLACK * expected)
+        if time.monotonic() + needed > until and (seeds or own.is_file()):
             break
         emit({"event": "stage", "stage": f"training the winner, seed {seed}"})
         began = time.monotonic()
-        split, source = prepare(task, replace(recipe, seed=seed))
-        run = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), end, emit)
-        split, took = run.split, time.monotonic() - began
-        expected = took if run.trained.stopped == WHOLE else max(expected, took)
+        try:
+            split, source = prepare(task, replace(recipe, seed=seed))
+            run = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), until, emit)
+        except (ArithmeticError, RuntimeError, MemoryError) as error:  # diverged, or no room in memory
+            if not seeds:
+                raise
+            emit({"event": "stage", "stage": f"seed {seed} is left out: {type(error).__name__}: {error}"[:200]})
+            break
+        split, whole, took = run.split, run.trained.stopped == WHOLE, time.monotonic() - began
+        recipe = replace(recipe, batch_size=run.recipe.batch_size)  # halved where memory ran out
+        del run  # another model in memory
+        if not (wanted or whole):
+            break
+        expected = took if whole else max(expected, took)
         total = _add(total, split.model.state_dict())
         seeds.append(seed)
     if total is None:

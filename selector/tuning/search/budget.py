@@ -60,6 +60,11 @@ class Reserve:
     int8_s: float
     run_s: float
 
+    @property
+    def whole_finishing_s(self) -> float:
+        """Seconds of everything after the last training step, parity and int8 with it."""
+        return self.finishing_s + self.parity_s + self.int8_s
+
     def after_training_s(self, asked_s: float) -> float:
         """What is kept for after the last training step: parity and int8 only as far as they leave room for training.
 

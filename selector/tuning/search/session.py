@@ -17,7 +17,7 @@ from selector.tuning.search.budget import Budget, Reserve
 from selector.tuning.search.caching import Caching
 from selector.tuning.search.crew import Crew
 from selector.tuning.search.pace import Pace
-from selector.tuning.search.space import SearchSpace
+from selector.tuning.search.space import SPARED, SearchSpace
 from selector.tuning.search.storage import OWNER, SEEN, fail_lost_trials, owner, patiently
 from selector.tuning.search.study import OpenStudy, best_trial
 
@@ -44,6 +44,7 @@ class _Running:
     trial: optuna.Trial
     recipe: Recipe
     began: float
+    spared: bool  # not to be pruned
     stage: str = "fill"  # fill, then trial
     stage_began: float = 0.0
     fill: dict[str, Any] = field(default_factory=dict)
@@ -144,7 +145,8 @@ class Session:
         self._misfits = 0
         self._started += 1
         now = time.monotonic()
-        self._running[number] = running = _Running(trial, recipe, now, stage_began=now)
+        spared = trial.user_attrs.get("origin") in SPARED
+        self._running[number] = running = _Running(trial, recipe, now, spared, stage_began=now)
         self.tell(
             f"trial {trial.number}: {recipe.backbone}, {recipe.freeze}, {recipe.resolution} px, {recipe.augmentation}"
         )
@@ -214,7 +216,9 @@ class Session:
             return
         step = max(1, round(100 * epoch["progress"]))
         patiently(lambda: running.trial.report(epoch["validation_macro_f1"], step))
-        if epoch["progress"] < 1 and patiently(running.trial.should_prune):
+        if epoch["progress"] == 1 or not self.space.may_be_pruned(running.recipe):
+            return
+        if patiently(running.trial.should_prune) and not running.spared:
             running.pruned = True
             self.crew.stop(number)
 

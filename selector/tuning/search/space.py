@@ -10,7 +10,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
 
 SHORT_BUDGET_S = 600.0
-"""Below it the last block alone is trained before more is tried, above it after: more may not fit."""
+"""Below it the last block alone is trained on all views before more is tried, above it after: more may not fit."""
+
+RULES = "rule-based"
+LAST_BLOCK, PLAIN_LAST_BLOCK = f"{RULES}, last block", f"{RULES}, last block, plain view"
+SPARED = (RULES, LAST_BLOCK, PLAIN_LAST_BLOCK)
+"""Origins of trials that are not pruned: among so few a rung would decide by chance."""
 
 STARTUP_TRIALS = 6
 FIRST_RUNG, REDUCTION = 25, 2  # percent of a run; the part of the trials that goes on is one in so many
@@ -18,6 +23,7 @@ FIRST_RUNG, REDUCTION = 25, 2  # percent of a run; the part of the trials that g
 # what a study keeps of how it searches
 SAMPLER = f"TPESampler, multivariate, {STARTUP_TRIALS} trials before it models"
 PRUNER = f"SuccessiveHalvingPruner, from {FIRST_RUNG} % of a run, one in {REDUCTION} goes on"
+PRUNED_AMONG = "trained blocks among themselves; heads where nothing else is searched"
 
 # what a trial's parameters are called in the study: the recipe's own field names
 _SAMPLED = (
@@ -84,6 +90,14 @@ class SearchSpace:
             "ema": CategoricalDistribution([0.0, 0.99]),
         }
 
+    def may_be_pruned(self, recipe: Recipe) -> bool:
+        """Whether a trial is held against others at the rungs.
+
+        A head trains in seconds and is near its end after a quarter of its run, a block that is trained with it is
+        not: beside heads, blocks would be pruned before they can tell.
+        """
+        return recipe.freeze != "head" or self.freezes == ("head",)
+
     def recipe(self, params: dict[str, Any], seed: int) -> Recipe:
         """The recipe that a trial's parameters stand for."""
         return Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
@@ -99,8 +113,9 @@ class SearchSpace:
     ) -> list[tuple[str, dict[str, Any]]]:
         """Origins and parameters of the trials to begin with, for backbones `ranked` by screening, best first.
 
-        A trained head comes first, so that even the shortest budget ends with something sound; then the rule-based
-        recipe, the document's two modes, and variations that rules of thumb cannot decide.
+        First what trains from the plain view, which screening has cached: a head, so that even the shortest budget
+        ends with something sound, then the last block with it. Then the rule-based recipe, the document's two modes,
+        and variations that rules of thumb cannot decide.
         """
         best, resolution = ranked[0], self.resolutions[0]
         rule = rule_based_recipe(
@@ -108,20 +123,23 @@ class SearchSpace:
         )
         rule = self._fit(rule)
         document = document_recipes(best, resolution)
-        # the cheapest first: features of the plain view are cached by the screening, so it takes seconds
-        probe = replace(rule, freeze="head", augmentation="none", lr=3e-3, epochs=24)
-        chosen: list[tuple[str, Recipe]] = [("rule-based", rule)]
+        chosen: list[tuple[str, Recipe]] = []
         if "head" in self.freezes:
-            chosen.insert(0, ("rule-based, head", probe))
+            probe = replace(rule, freeze="head", augmentation="none", lr=3e-3, epochs=24)
+            chosen.append((f"{RULES}, head", probe))
+        if "last-1" in self.freezes:
+            plain = replace(rule, freeze="last-1", augmentation="none", epochs=4)
+            chosen.append((PLAIN_LAST_BLOCK, plain))
+        chosen.append((RULES, rule))
         if "last-1" in self.freezes and rule.freeze != "last-1":
             place = -1 if budget_s < SHORT_BUDGET_S else len(chosen)
-            chosen.insert(place, ("rule-based, last block", replace(rule, freeze="last-1")))
+            chosen.insert(place, (LAST_BLOCK, replace(rule, freeze="last-1")))
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
         if "dihedral" in self.augmentations and rule.augmentation != "dihedral" and upright is None:
-            chosen.insert(len(chosen) - 2, ("rule-based, dihedral", replace(rule, augmentation="dihedral")))
+            chosen.insert(len(chosen) - 2, (f"{RULES}, dihedral", replace(rule, augmentation="dihedral")))
         if len(self.resolutions) > 1:
-            chosen.append(("rule-based, larger", replace(rule, resolution=self.resolutions[-1])))
-        chosen += [("rule-based, " + name, replace(rule, backbone=name)) for name in ranked[1:3]]
+            chosen.append((f"{RULES}, larger", replace(rule, resolution=self.resolutions[-1])))
+        chosen += [(f"{RULES}, {name}", replace(rule, backbone=name)) for name in ranked[1:3]]
         return [(origin, {name: getattr(recipe, name) for name in _SAMPLED}) for origin, recipe in chosen]
 
     def _fit(self, recipe: Recipe) -> Recipe:

@@ -17,7 +17,7 @@ from selector.resources import home
 from selector.tuning.data.dataset import Dataset
 from selector.tuning.info import TrialInfo, TuneRequest
 from selector.tuning.recipe import Recipe
-from selector.tuning.search.space import PRUNER, SAMPLER, SearchSpace, pruner, sampler
+from selector.tuning.search.space import PRUNED_AMONG, PRUNER, SAMPLER, SearchSpace, pruner, sampler
 from selector.tuning.search.storage import open_storage, owner, patiently
 
 SETTINGS, SCREENED = "settings", "screened"
@@ -80,7 +80,7 @@ def open_study(request: TuneRequest, dataset: Dataset, name: str, folder: Path) 
         "seed": request.seed,
         "random_init": request.random_init,
         "sampler": SAMPLER,
-        "pruner": PRUNER,
+        "pruner": f"{PRUNER}; {PRUNED_AMONG}",
         "objective": "macro-F1 on the validation split",
     }
     known = patiently(lambda: study.user_attrs).get(SETTINGS)

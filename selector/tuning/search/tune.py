@@ -340,6 +340,7 @@ class _Story:
             "save": str(save.resolve()),
             "seconds": self.budget.left_s,
             "train_seconds": self.budget.left_s - reserve.after_training_s(self.budget.asked_s),
+            "more_train_seconds": self.budget.left_s - reserve.whole_finishing_s,
             "expected_seconds": reserve.run_s,
             "trial_folder": str(folder),
             "predict_views": kept.get("predict_views", 1),
