@@ -72,5 +72,5 @@ def share(before: Reading | None, after: Reading | None, threads: int) -> float 
     else:  # others' work takes nothing that would have been idle
         taken = max(0.0, taken - (after.processors - threads) * seconds)
     # of all processors; ours is the part of it that our work is of all work there
-    stolen = max(0.0, after.stolen - before.stolen) * (min(1.0, own / busy) if busy > 0 else 0.0)
+    stolen = max(0.0, after.stolen - before.stolen) * (min(1.0, own / busy) if busy > 0 else 1.0)
     return min(1.0, (taken + stolen) / (threads * seconds))

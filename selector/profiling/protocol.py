@@ -187,15 +187,13 @@ class Tracker:
         if not samples:
             raise ValueError("a window needs at least one sample")
         self._taken.append((list(samples), others or 0.0))
-        s = self.settings
-        late = self.timed_s >= s.deadline_s and len(self.windows) < len(self._taken)
-        if not self.crowded and (late or self._much_disturbed()) and not self._settles():
+        if self.crowded or self._taken[-1][1] <= self.settings.disturbance:
+            self._count(len(self._taken) - 1)
+        if not self.crowded and self._hopeless():
             self.crowded, self.windows, self._places = True, [], []
             self.steady_from, self.warmed = None, False
             for place in range(len(self._taken)):
                 self._count(place)
-        elif self.crowded or self._taken[-1][1] <= s.disturbance:
-            self._count(len(self._taken) - 1)
 
     def _count(self, place: int) -> None:
         """Let a window that was taken count."""
@@ -289,6 +287,13 @@ class Tracker:
 
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3
+
+    def _hopeless(self) -> bool:
+        """Whether the windows that were left alone will not be enough."""
+        if len(self.windows) == len(self._taken):
+            return False
+        late = self.timed_s >= self.settings.deadline_s and not self.finished
+        return late or (self._much_disturbed() and not self._settles())
 
     def _much_disturbed(self) -> bool:
         """Whether too many windows were disturbed to wait for the end of it."""

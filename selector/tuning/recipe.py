@@ -1,6 +1,6 @@
 """The training recipe: every choice of one fine-tuning run, and where the document's practices stand in it.
 
-P1, P2   `freeze`: "80%" with the head trained, "last-3" with learning rate 1e-4; both are first trials of the search
+P1, P2   `freeze`: "80%" with the head trained, "last-3" with learning rate 1e-4; both are tried early
 P3, P4   head replaced for the task's classes; a VGG gets the pooled head with dropout 0.5 (backbones.heads)
 P5       `augmentation` "document", its `strength` searchable
 P6       `resolution`
@@ -72,7 +72,7 @@ class Recipe:
 
 
 def document_recipes(backbone: str, resolution: int) -> dict[str, Recipe]:
-    """The document's two modes as it states them: the first trials of every search."""
+    """The document's two modes as it states them: among the first trials of every search."""
     return {
         # P1: the first 80 % frozen, head trained; the rate follows P7 with SGD, where that rule comes from
         "document-P1": Recipe(

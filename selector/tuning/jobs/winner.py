@@ -46,8 +46,9 @@ State = dict[str, torch.Tensor]
 def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Retrain `recipe` as far as `train_seconds` go, save the model into `save`, score it on the test split.
 
-    Where not even one retraining fits, the trial's own weights in `trial_folder` are taken. Everything has to be done
-    within `seconds`; the int8 model is left out, and the result says so, where there is no time for it.
+    Further retrainings are done as far as `more_train_seconds` go. Where not even one fits, the trial's own weights in
+    `trial_folder` are taken. Everything has to be done within `seconds`; the int8 model is left out, and the result
+    says so, where there is no time for it.
     """
     started = time.monotonic()
     recipe = Recipe.from_json(arguments["recipe"])
@@ -133,7 +134,7 @@ def _final_weights(
             split, source = prepare(task, replace(recipe, seed=seed))
             run = train_backing_off(task, split, source, examples, replace(recipe, seed=seed), until, emit)
         except (ArithmeticError, RuntimeError, MemoryError) as error:  # diverged, or no room in memory
-            if not seeds:
+            if not seeds and not own.is_file():
                 raise
             emit({"event": "stage", "stage": f"seed {seed} is left out: {type(error).__name__}: {error}"[:200]})
             break
@@ -148,7 +149,7 @@ def _final_weights(
     if total is None:
         state = load_file(own)
         split.model.load_state_dict(state)
-        return split, [], "the best trial's own weights, trained on the training split: no time to train it again"
+        return split, [], "the best trial's own weights, trained on the training split: no retraining was completed"
     split.model.load_state_dict({k: v / len(seeds) if v.dtype.is_floating_point else v for k, v in total.items()})
     runs = f"mean weights of {len(seeds)} runs (seeds {', '.join(map(str, seeds))})" if len(seeds) > 1 else "one run"
     return split, seeds, f"trained again on train and validation: {runs}"

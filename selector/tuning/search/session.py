@@ -216,7 +216,7 @@ class Session:
             return
         step = max(1, round(100 * epoch["progress"]))
         patiently(lambda: running.trial.report(epoch["validation_macro_f1"], step))
-        if epoch["progress"] == 1 or not self.space.may_be_pruned(running.recipe):
+        if epoch["progress"] >= 1 or not self.space.may_be_pruned(running.recipe):
             return
         if patiently(running.trial.should_prune) and not running.spared:
             running.pruned = True
