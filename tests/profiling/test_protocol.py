@@ -147,7 +147,7 @@ def test_a_slow_model_on_a_machine_that_is_never_left_alone_ends_with_its_deadli
     while not tracker.finished:
         tracker.add([9000.0] * tracker.next_window(), 0.4)
         assert tracker.timed_s < 60
-    assert tracker.measurement().reason == "other work or the hypervisor took 40% of its processors"
+    assert "took 40% of its processors" in (tracker.measurement().reason or "")
     alone = Tracker(Settings())
     while not alone.finished:
         alone.add([9000.0] * alone.next_window(), 0.0)
