@@ -64,10 +64,16 @@ def test_few_images_a_class_make_the_rules_careful() -> None:
 
 
 def test_what_screening_has_cached_is_trained_before_anything_is_waited_for() -> None:
-    for budget_s in (120.0, 1200.0):
+    for budget_s in (300.0, 1200.0):
         first = SPACE.first_trials(["vgg16"], images_per_class=50, imbalance=5, budget_s=budget_s)
         assert [(p["freeze"], p["augmentation"]) for _, p in first[:2]] == [("head", "none"), ("last-1", "none")]
         assert all(p["augmentation"] != "none" for _, p in first[2:])
+
+
+def test_two_minutes_are_for_heads() -> None:
+    first = SPACE.first_trials(["vgg16"], images_per_class=50, imbalance=5, budget_s=120.0)
+    assert first[0][1]["freeze"] == "head"
+    assert "last-1" not in {p["freeze"] for _, p in first}
 
 
 def test_pictures_without_an_upright_side_are_turned_from_the_first_trial_on() -> None:
