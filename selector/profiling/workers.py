@@ -36,6 +36,11 @@ the variables.
 """
 
 
+LOOK_UP_S = 1.0
+"""Longest single wait for a worker. A Ctrl-C that comes just before a wait begins does not end it: Python looks for
+signals before and after, so it would go unheard for minutes."""
+
+
 class WorkerEnded(Exception):
     """A worker process that ended, or had to be ended, before its task was done."""
 
@@ -138,8 +143,10 @@ class _Lines:
         deadline = time.monotonic() + patience_s
         while b"\n" not in self._rest:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+            if left <= 0:
                 return None
+            if not select.select([self._descriptor], [], [], min(left, LOOK_UP_S))[0]:
+                continue
             part = os.read(self._descriptor, 65536)
             if not part:
                 return b""
