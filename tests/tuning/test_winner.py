@@ -37,7 +37,8 @@ def seeds_of(task: Task, *, more_s: float, said: list[dict[str, Any]] | None = N
         "trial_folder": str(task.study / "trials" / "0"),
     }
     heard = [] if said is None else said
-    split, seeds, _ = winner._final_weights(task, RECIPE, arguments, time.monotonic(), heard.append)
+    split, seeds, how = winner._final_weights(task, RECIPE, arguments, time.monotonic(), heard.append)
+    assert [how.endswith(event["stage"]) for event in heard if "left out" in event.get("stage", "")] in ([], [True])
     assert all(bool(torch.isfinite(v).all()) for v in split.model.state_dict().values())
     return seeds
 

@@ -118,6 +118,7 @@ def _final_weights(
     expected = arguments["expected_seconds"]  # of one run; known from the trial
     total: State | None = None
     seeds: list[int] = []
+    failed = ""  # what became of a run that is not among them
     own = Path(arguments["trial_folder"]) / STATE
     if not own.is_file():  # trained on another host: there is nothing to fall back to, so one run has to be
         end = max(end, time.monotonic() + FEWEST_OF_A_RUN * expected)
@@ -136,7 +137,8 @@ def _final_weights(
         except (ArithmeticError, RuntimeError, MemoryError) as error:  # diverged, or no room in memory
             if not seeds and not own.is_file():
                 raise
-            emit({"event": "stage", "stage": f"seed {seed} is left out: {type(error).__name__}: {error}"[:200]})
+            failed = f"; seed {seed} is left out: {type(error).__name__}: {error}"[:200]
+            emit({"event": "stage", "stage": failed.removeprefix("; ")})
             break
         split, whole, took = run.split, run.trained.stopped == WHOLE, time.monotonic() - began
         recipe = replace(recipe, batch_size=run.recipe.batch_size)  # halved where memory ran out
@@ -149,10 +151,11 @@ def _final_weights(
     if total is None:
         state = load_file(own)
         split.model.load_state_dict(state)
-        return split, [], "the best trial's own weights, trained on the training split: no retraining was completed"
+        how = "the best trial's own weights, trained on the training split: no retraining was completed"
+        return split, [], how + failed
     split.model.load_state_dict({k: v / len(seeds) if v.dtype.is_floating_point else v for k, v in total.items()})
     runs = f"mean weights of {len(seeds)} runs (seeds {', '.join(map(str, seeds))})" if len(seeds) > 1 else "one run"
-    return split, seeds, f"trained again on train and validation: {runs}"
+    return split, seeds, f"trained again on train and validation: {runs}{failed}"
 
 
 def _add(total: State | None, state: State) -> State:
