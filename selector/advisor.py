@@ -13,7 +13,7 @@ gives the same answer.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -27,7 +27,7 @@ from selector.decision.candidates import candidates
 from selector.decision.claims import audit
 from selector.decision.device import DeviceEvidence, Latency, held
 from selector.decision.infeasible import infeasible
-from selector.decision.measured import Measured, Study
+from selector.decision.measured import Study
 from selector.decision.next import next_measurements
 from selector.decision.policy import policy
 from selector.decision.ranking import rank
@@ -36,14 +36,14 @@ from selector.decision.request import AskedLimits, Hardware, check, command_of
 from selector.decision.table import document_table
 from selector.decision.training import TrainingTime, hyperparameters
 from selector.errors import Faults
-from selector.evidence.metrics import ACCURACY, TRAIN_SECONDS, TRAIN_STEP
-from selector.evidence.record import Figure, Provenance, Record
+from selector.evidence.metrics import TRAIN_STEP
+from selector.evidence.record import Record
 from selector.evidence.store import open_store
+from selector.findings import as_study
 from selector.hardware import loading
 
 if TYPE_CHECKING:
-    from selector.tuning.info import Progress, TrialInfo, TuneResult
-    from selector.tuning.recipe import Recipe
+    from selector.tuning.info import Progress, TuneResult
 
 LOCAL = "local"
 
@@ -216,7 +216,7 @@ def recommend_on_images(
         ),
         on_progress,
     )
-    found = _study(result, budget_s, command)
+    found = as_study(result, budget_s, command)
     return Advice(ask(result.summary.images, len(result.classes), backbones, found), result)
 
 
@@ -267,82 +267,6 @@ def with_weights(folder: Path | None) -> tuple[str, ...]:
     if place is None or not place.is_dir():
         return ()
     return tuple(sorted({file.stem for file in place.iterdir()} & set(catalog.names())))
-
-
-def _study(result: "TuneResult", budget_s: float, command: str) -> Study:
-    """What decisions need of a search: the winner on the test split, each other setup by its best trial."""
-    best: dict[tuple[str, str, int], TrialInfo] = {}
-    for trial in result.trials:
-        place = (trial.recipe.backbone, trial.recipe.freeze, trial.recipe.resolution)
-        former = best.get(place)
-        if trial.macro_f1 is not None and "scores" in trial.result:
-            best[place] = trial if former is None or trial.macro_f1 > (former.macro_f1 or 0.0) else former
-    winner = result.winner
-    recipe = winner.recipe
-    best.pop((recipe.backbone, recipe.freeze, recipe.resolution), None)
-    test = winner.result["test"]
-    own = next((t for t in result.trials if t.number == winner.trial), None)
-    named = f"study {result.study}"
-    measured = [
-        _measured(recipe, test, f"{named}: {test['images']} test images that no choice was made on", own),
-        *(
-            _measured(
-                t.recipe,
-                t.result["scores"],
-                f"{named}: {t.result['scores']['images']} validation images, the best trial there ({t.number})",
-                t,
-            )
-            for t in best.values()
-        ),
-    ]
-    return Study(
-        measured=tuple({m.place: m for m in reversed(measured)}.values())[::-1],
-        hyperparameters=_as_hyperparameters(recipe),
-        trials=len(result.trials),
-        images=test["images"],
-        macro_f1=test["macro_f1"]["value"],
-        budget_s=budget_s,
-        command=command,
-        random_init=result.random_init,
-    )
-
-
-def _measured(recipe: "Recipe", scores: Mapping[str, Any], source: str, trial: "TrialInfo | None") -> Measured:
-    blocks = len(catalog.backbone(recipe.backbone).blocks)
-    accuracy = scores["accuracy"]
-    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
-    seconds = None
-    if trial is not None and trial.seconds:
-        says = f"trial {trial.number} on this machine, its caching included; {source}"
-        seconds = Figure(TRAIN_SECONDS, trial.seconds, None, None, Provenance.MEASURED, says)
-    return Measured(
-        backbone=recipe.backbone,
-        freeze_name=recipe.freeze,
-        frozen_blocks=FreezeDepth.parse(recipe.freeze).frozen_blocks(blocks),
-        resolution=recipe.resolution,
-        accuracy=Figure(ACCURACY, value, low, high, Provenance.MEASURED, f"{source}; 95 % bootstrap interval"),
-        train_seconds=seconds,
-    )
-
-
-def _as_hyperparameters(recipe: "Recipe") -> dict[str, str | float | int]:
-    """The recipe that was found, in the words of the document's recipe."""
-    return {
-        "optimizer": recipe.optimiser,
-        "learning_rate": float(f"{recipe.base_lr:.4g}"),
-        "head_learning_rate": float(f"{recipe.base_lr * recipe.head_factor:.4g}"),
-        "weight_decay": recipe.weight_decay,
-        "batch_size": recipe.batch_size,
-        "epochs": recipe.epochs,
-        "schedule": recipe.schedule,
-        "warmup_share": recipe.warmup if recipe.schedule == "warmup-cosine" else 0.0,
-        "label_smoothing": round(recipe.label_smoothing, 3),
-        "dropout": round(recipe.dropout, 3),
-        "gradient_clip": recipe.clip,
-        "augmentation": f"{recipe.augmentation}, strength {recipe.strength:g}, {recipe.augment().views} views",
-        "class_weights": recipe.class_weights,
-        "weight_averaging": recipe.ema,
-    }
 
 
 def compare(

@@ -19,7 +19,7 @@ from selector.estimation.features import work
 from selector.estimation.latency import LatencyQuery
 from selector.estimation.specification import precisions
 from selector.evidence.metrics import LATENCY_P50, TIME_PER_SAMPLE
-from selector.hardware.profiles import HardwareProfile, PublishedFigure, unknown_ids
+from selector.hardware.profiles import LARGEST_RESOLUTION, HardwareProfile, PublishedFigure, unknown_ids
 
 COLUMNS = ("model", "resolution", "batch_size", "runtime", "precision")
 VALUES = {"p50_ms": LATENCY_P50.name, "ms_per_sample": TIME_PER_SAMPLE.name}
@@ -128,7 +128,9 @@ def _figure(
     if len(stated) != 1:
         faults.append("states both p50_ms and ms_per_sample" if stated else "states neither p50_ms nor ms_per_sample")
     value = _positive(*stated[0], faults) if stated else None
-    if model in known and resolution is not None:
+    if resolution is not None and resolution > LARGEST_RESOLUTION:
+        faults.append(f"resolution {resolution} is above {LARGEST_RESOLUTION} pixels")
+    elif model in known and resolution is not None:
         faults += _too_small(model, resolution)
     if faults or value is None or resolution is None or batch is None:
         return None, faults

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from selector.errors import close_name
 from selector.hardware.profiles import (
+    LARGEST_RESOLUTION,
     RUNTIMES,
     SPECIFICATION,
     TEXT_ITEMS,
@@ -68,7 +69,7 @@ class _Row(_Part):
     """[backbone, resolution, value, …] with one value a metric, and last the text that fills the source's {}."""
 
     backbone: Text
-    resolution: Annotated[int, Field(ge=16, le=2048)]
+    resolution: Annotated[int, Field(ge=16, le=LARGEST_RESOLUTION)]
     values: Annotated[list[Positive], Field(min_length=1)]
     log: Text | None = None
 

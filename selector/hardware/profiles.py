@@ -30,6 +30,9 @@ TEXT_ITEMS = ("cpu", "gpu")
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 
+LARGEST_RESOLUTION = 2048
+"""Pixels a side of a figure's image beyond which it is taken for a slip."""
+
 RUNTIMES: dict[str, str] = {
     "torch-eager": "PyTorch, op by op",
     "torch-eager-nhwc": "PyTorch, op by op, channels last",

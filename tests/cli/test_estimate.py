@@ -222,13 +222,15 @@ def test_slips_of_a_table_are_told_with_their_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     rows = ("224,1,onnxruntime,fp32,1_000", "224,1,onnxruntime,fp32,1,5", "224,1,onnxruntime,fp32,1e-320")
-    bad = figures(tmp_path, *(f"resnet50,{row}" for row in rows), "resnet50,1,1,onnxruntime,fp32,10")
+    sizes = ("resnet50,1,1,onnxruntime,fp32,10", "resnet50,4096,1,onnxruntime,fp32,10")
+    bad = figures(tmp_path, *(f"resnet50,{row}" for row in rows), *sizes)
     assert run(monkeypatch, "hardware", "calibrate", "my-box", "--from", bad, "--like", "cpu") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "line 2: p50_ms '1_000' is no number" in said
     assert "line 3: has more cells than there are columns" in said
     assert "line 4: p50_ms '1e-320' is no time that an inference takes" in said
     assert "line 5: an image of 1 × 1 pixels is too small for resnet50" in said
+    assert "line 6: resolution 4096 is above 2048 pixels" in said
 
 
 def test_figures_that_contradict_each_other_are_told(

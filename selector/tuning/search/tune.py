@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 
 from selector.backbones.catalog import backbone as catalog_backbone
-from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate
+from selector.errors import InvalidInput, MeasurementFailed
 from selector.resources import home
 from selector.tuning.data.dataset import Dataset, load_dataset
 from selector.tuning.data.split import Split
@@ -34,6 +34,7 @@ from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
 from selector.tuning.search.caching import Caching
 from selector.tuning.search.check import check
 from selector.tuning.search.crew import Crew, WorkerBroken
+from selector.tuning.search.limits import HeldLimits
 from selector.tuning.search.pace import Pace
 from selector.tuning.search.screening import Screening
 from selector.tuning.search.session import Session, enqueue_first, expected_run_seconds, requeue_lost
@@ -182,7 +183,8 @@ class _Story:
                 pace.learn_fill(Recipe(name, freeze="head", resolution=sides[name]), 1, seconds, setup)
         scored = [(max(s.probe, s.knn or 0.0), s.backbone) for s in self.screening.screened if s.probe is not None]
         ranked = [name for _, name in sorted(scored, reverse=True)]
-        self._check_limits(ranked)
+        limits = HeldLimits(self.request.limits, self.screening.latency_ms)
+        limits.check(ranked, self._plain)
         space = self._space(ranked, pace, dataset)
         if strange := [name for name in space.backbones if name not in self.screening.known]:
             raise InvalidInput(
@@ -216,7 +218,7 @@ class _Story:
             budget=self.budget,
             pace=pace,
             caching=Caching(task, self.screening.known, space.freezes),
-            constraints=self._constraints,
+            constraints=limits.excess,
             reserve=reserve,
             tell=self._say,
             tell_passing=lambda says: self._say(says, passing=True),
@@ -271,51 +273,6 @@ class _Story:
             start_s=pace.start_seconds,
         )
         return Reserve(finishing_s, parity_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
-
-    # -- limits ----------------------------------------------------------------------------------------------------
-
-    def _constraints(self, recipe: Recipe) -> dict[str, float]:
-        """How far a recipe is beyond each limit: zero or less keeps it. Known before training."""
-        limits = self.request.limits
-        found: dict[str, float] = {}
-        if limits.max_latency_ms is not None:
-            latency = self._latency(recipe.backbone, recipe.resolution)
-            if latency is not None:
-                found["latency_ms"] = latency - limits.max_latency_ms
-        if limits.max_artifact_mb is not None:
-            found["artifact_mb"] = _artifact_mb(recipe.backbone) - limits.max_artifact_mb
-        return found
-
-    def _latency(self, name: str, resolution: int) -> float | None:
-        """Milliseconds of one inference where the model will run, or here where nothing else was given.
-
-        What is known at another resolution alone is scaled by the area: an approximation, a little too high.
-        """
-        known = self.request.limits.latency_ms or self.screening.latency_ms
-        if (exact := known.get(f"{name}@{resolution}")) is not None:
-            return exact
-        sides = {int(place.split("@")[1]): ms for place, ms in known.items() if place.split("@")[0] == name}
-        if not sides:
-            return self.screening.latency_ms.get(f"{name}@{resolution}")
-        nearest = min(sides, key=lambda side: abs(side - resolution))
-        return sides[nearest] * (resolution / nearest) ** 2
-
-    def _check_limits(self, ranked: list[str]) -> None:
-        over = {
-            name: broken
-            for name in ranked
-            if (
-                broken := {
-                    k: v for k, v in self._constraints(Recipe(name, resolution=self._plain(name))).items() if v > 0
-                }
-            )
-        }
-        if len(over) == len(ranked):
-            nearest = min(over, key=lambda name: sum(over[name].values()))
-            says = ", ".join(f"{limit} by {excess:.3g}" for limit, excess in over[nearest].items())
-            raise NoFeasibleCandidate(
-                f"none of {', '.join(ranked)} keeps the limits; the nearest, {nearest}, is beyond {says}"
-            )
 
     # -- winner ----------------------------------------------------------------------------------------------------
 
@@ -404,8 +361,3 @@ class _Story:
             found = best_trial(self.study)
             best, trials = (found.value if found else None), count_trials(self.study)
         self.on_progress(Progress(self.phase, trials, best, self.budget.left_s, says, passing))
-
-
-def _artifact_mb(name: str) -> float:
-    facts = catalog_backbone(name)
-    return (facts.artifact_bytes - 4 * facts.classifier_params) / 1e6

@@ -1,0 +1,96 @@
+"""What a search on the user's images has found, as decisions take it: tuning's words in, decision's words out.
+
+Neither of the two rooms knows the other. What a study measured enters an answer here and nowhere else.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from selector.backbones import catalog
+from selector.backbones.depth import FreezeDepth
+from selector.decision.measured import Measured, Study
+from selector.evidence.metrics import ACCURACY, TRAIN_SECONDS
+from selector.evidence.record import Figure, Provenance
+
+if TYPE_CHECKING:  # an answer without a study does without torch and optuna
+    from selector.tuning.info import TrialInfo, TuneResult
+    from selector.tuning.recipe import Recipe
+
+
+def as_study(result: "TuneResult", budget_s: float, command: str) -> Study:
+    """What decisions need of a search: the winner on the test split, each other setup by its best trial.
+
+    `budget_s` seconds were asked for, `command` asks again.
+    """
+    best: dict[tuple[str, str, int], TrialInfo] = {}
+    for trial in result.trials:
+        place = (trial.recipe.backbone, trial.recipe.freeze, trial.recipe.resolution)
+        former = best.get(place)
+        if trial.macro_f1 is not None and "scores" in trial.result:
+            best[place] = trial if former is None or trial.macro_f1 > (former.macro_f1 or 0.0) else former
+    winner = result.winner
+    recipe = winner.recipe
+    best.pop((recipe.backbone, recipe.freeze, recipe.resolution), None)
+    test = winner.result["test"]
+    own = next((t for t in result.trials if t.number == winner.trial), None)
+    named = f"study {result.study}"
+    measured = [
+        _setup(recipe, test, f"{named}: {test['images']} test images that no choice was made on", own),
+        *(
+            _setup(
+                t.recipe,
+                t.result["scores"],
+                f"{named}: {t.result['scores']['images']} validation images, the best trial there ({t.number})",
+                t,
+            )
+            for t in best.values()
+        ),
+    ]
+    return Study(
+        measured=tuple({m.place: m for m in reversed(measured)}.values())[::-1],
+        hyperparameters=_as_hyperparameters(recipe),
+        trials=len(result.trials),
+        images=test["images"],
+        macro_f1=test["macro_f1"]["value"],
+        budget_s=budget_s,
+        command=command,
+        random_init=result.random_init,
+    )
+
+
+def _setup(recipe: "Recipe", scores: Mapping[str, Any], source: str, trial: "TrialInfo | None") -> Measured:
+    blocks = len(catalog.backbone(recipe.backbone).blocks)
+    accuracy = scores["accuracy"]
+    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
+    seconds = None
+    if trial is not None and trial.seconds:
+        says = f"trial {trial.number} on this machine, its caching included; {source}"
+        seconds = Figure(TRAIN_SECONDS, trial.seconds, None, None, Provenance.MEASURED, says)
+    return Measured(
+        backbone=recipe.backbone,
+        freeze_name=recipe.freeze,
+        frozen_blocks=FreezeDepth.parse(recipe.freeze).frozen_blocks(blocks),
+        resolution=recipe.resolution,
+        accuracy=Figure(ACCURACY, value, low, high, Provenance.MEASURED, f"{source}; 95 % bootstrap interval"),
+        train_seconds=seconds,
+    )
+
+
+def _as_hyperparameters(recipe: "Recipe") -> dict[str, str | float | int]:
+    """The recipe that was found, in the words of the document's recipe."""
+    return {
+        "optimizer": recipe.optimiser,
+        "learning_rate": float(f"{recipe.base_lr:.4g}"),
+        "head_learning_rate": float(f"{recipe.base_lr * recipe.head_factor:.4g}"),
+        "weight_decay": recipe.weight_decay,
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "schedule": recipe.schedule,
+        "warmup_share": recipe.warmup if recipe.schedule == "warmup-cosine" else 0.0,
+        "label_smoothing": round(recipe.label_smoothing, 3),
+        "dropout": round(recipe.dropout, 3),
+        "gradient_clip": recipe.clip,
+        "augmentation": f"{recipe.augmentation}, strength {recipe.strength:g}, {recipe.augment().views} views",
+        "class_weights": recipe.class_weights,
+        "weight_averaging": recipe.ema,
+    }
