@@ -27,7 +27,12 @@ CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One fine-tuning run. Defaults are the document's values; where it states none, the reason stands beside."""
+    """One fine-tuning run. Defaults are the document's values; where it states none, the reason stands beside.
+
+    A search leaves `patience` at 0: the score of a run that stops early is the best of its epochs, that of any other
+    run its last one's, and what is ranked and pruned side by side has to be measured alike. Trained blocks
+    that are not worth their time are pruned instead.
+    """
 
     backbone: str
     freeze: str = "last-3"
@@ -49,7 +54,7 @@ class Recipe:
     class_weights: str = "balanced"
     clip: float = 1.0
     ema: float = 0.0  # decay of the averaged weights per step; 0: none
-    patience: int = 0  # epochs without a better validation score before stopping; 0: never stop early
+    patience: int = 0  # epochs without a better validation score before stopping; 0: never. No search samples it
     seed: int = 0
 
     @property
