@@ -16,6 +16,13 @@ from selector.tuning.preprocess import Augmentation, Preprocess
 
 Positions = npt.NDArray[np.int64]
 
+PART = 32  # images that the prefix takes at once: a validation batch of a VGG in one would fill a small GPU
+
+
+def fastest_device() -> torch.device:
+    """Where networks are run and trained: the GPU that torch can use, or else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 class FeatureSource(Protocol):
     """Features of images by their position among the trainable images (train and validation)."""
@@ -51,7 +58,10 @@ class CachedFeatures:
 
 @dataclass
 class LiveFeatures:
-    """Features computed for each batch: read, preprocess, augment, run the prefix; for want of room to cache."""
+    """Features computed for each batch: read, preprocess, augment, run the prefix; for want of room to cache.
+
+    The prefix runs on the device that it lies on; the features come back to the CPU's memory, as cached ones do.
+    """
 
     paths: Sequence[str]
     digests: Sequence[str]
@@ -69,10 +79,10 @@ class LiveFeatures:
         """See FeatureSource."""
         with ThreadPoolExecutor(self.workers) as pool:
             pixels = list(pool.map(self._pixels, positions, views))
+        device = next((parameter.device for parameter in self.prefix.parameters()), None)  # None: nothing is frozen
         with torch.no_grad():
             images = torch.from_numpy(np.stack(pixels)).contiguous(memory_format=torch.channels_last)
-            features: torch.Tensor = self.prefix(images)
-        return features
+            return torch.cat([self.prefix(part.to(device)).cpu() for part in images.split(PART)])
 
     def _pixels(self, position: int, view: int) -> npt.NDArray[np.float32]:
         image = read_rgb(Path(self.paths[position]))

@@ -4,6 +4,7 @@ A GPU runs it in eager mode under autocast's precision; a CPU in ONNX Runtime, w
 one († 2 to 4 × as fast). Where ONNX Runtime's answer differs from eager's, or the export fails, eager it is.
 """
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ def prefix_runner(model: nn.Module, depths: Sequence[int], resolution: int, fold
     if depths == [0]:
         return PrefixRunner(lambda images: [images], "none", "nothing is frozen: the views themselves are kept")
     if torch.cuda.is_available():
-        return PrefixRunner(_eager_on_gpu(taps), "torch-eager", "on the GPU")
+        return PrefixRunner(_eager_on(taps, torch.device("cuda")), "torch-eager", "on the GPU")
     eager = _eager(taps)
     try:
         fast = _onnxruntime(taps, resolution, folder)
@@ -97,13 +98,14 @@ def _eager(taps: nn.Module) -> Run:
     return run
 
 
-def _eager_on_gpu(taps: nn.Module) -> Run:
-    on_gpu = taps.cuda().to(memory_format=torch.channels_last)
+def _eager_on(taps: nn.Module, device: torch.device) -> Run:
+    # of a copy: the taps hold the model's own modules, and who gave the model goes on with it where it lay
+    there = copy.deepcopy(taps).to(device).to(memory_format=torch.channels_last)
 
     def run(images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        with torch.inference_mode(), torch.autocast("cuda"):
-            batch = torch.from_numpy(images).cuda().contiguous(memory_format=torch.channels_last)
-            return [features.float().contiguous().cpu().numpy() for features in on_gpu(batch)]
+        with torch.inference_mode(), torch.autocast(device.type):
+            batch = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+            return [features.float().contiguous().cpu().numpy() for features in there(batch)]
 
     return run
 

@@ -18,7 +18,7 @@ from selector.tuning.artefacts import measure_latency
 from selector.tuning.cache.build import fill
 from selector.tuning.cache.prefix import export_fast
 from selector.tuning.data.split import Split
-from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
+from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures, fastest_device
 from selector.tuning.jobs.common import Emit, Task, preprocess_of
 from selector.tuning.model import WeightsFrom, build, split_model, weights_digest
 from selector.tuning.preprocess import STANDING_ON_ITS_HEAD, Augmentation
@@ -71,7 +71,7 @@ def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         [s.digest for s in task.trainable],
         preprocess_of(name, resolution),
         Augmentation("dihedral", views=STANDING_ON_ITS_HEAD + 1),
-        split_model(model, FreezeDepth("head")).prefix,
+        split_model(model, FreezeDepth("head")).prefix.to(fastest_device()),
         task.threads,
     )
     torch.set_num_threads(task.threads)
@@ -96,7 +96,7 @@ def _latency(task: Task, model: torch.nn.Module, resolution: int) -> float:
     """Median milliseconds of one inference of the whole network in ONNX Runtime here. Its weights do not matter."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        export_fast(model.eval(), resolution, file)
+        export_fast(model.cpu().eval(), resolution, file)  # the live prefix may have moved it to a GPU
         return measure_latency(file, resolution, task.threads).p50
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from selector.backbones.depth import FreezeDepth
 from selector.profiling.forks import classify_error
 from selector.tuning.data.split import Split
-from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures
+from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures, fastest_device
 from selector.tuning.jobs.common import STATE, Emit, Task
 from selector.tuning.model import SplitModel, WeightsFrom, build, split_model, weights_digest
 from selector.tuning.preprocess import Augmentation
@@ -85,7 +85,7 @@ def prepare(task: Task, recipe: Recipe) -> tuple[SplitModel, FeatureSource]:
         [s.digest for s in task.trainable],
         key.preprocess,
         augmentation,
-        split.prefix,
+        split.prefix.to(fastest_device()),
         task.threads,
     )
     return split, live
