@@ -1,6 +1,6 @@
 """What the options of `selector profile` ask for, as a grid, with all faults of them at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from selector.errors import InvalidInput
@@ -58,12 +58,12 @@ def read_grid(
         # a family that does not exist is told above; all stand in, so that "no backbone" is not told beside it
         names = [b.name for f in families or catalog.Family for b in catalog.backbones(f)]
     grid = Grid(
-        backbones=tuple(dict.fromkeys(names)),
-        runtimes=tuple(dict.fromkeys(_split(runtimes))),
-        precisions=_split(precision) or ("fp32",),
-        resolutions=tuple(sizes) or (None,),
-        threads=tuple(counts) or (None,),
-        freezes=tuple(depths),
+        backbones=_once(names),
+        runtimes=_once(_split(runtimes)),
+        precisions=_once(_split(precision)) or ("fp32",),
+        resolutions=_once(sizes) or (None,),
+        threads=_once(counts) or (None,),
+        freezes=_once(depths),
         training_batch=batch_size,
         throughput=throughput,
     )
@@ -107,6 +107,11 @@ def _empty(options: Mapping[str, str | None]) -> list[str]:
 
 def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _once(named: Iterable[T]) -> tuple[T, ...]:
+    """In the same order, each once: what is named twice is measured once."""
+    return tuple(dict.fromkeys(named))
 
 
 def _each(text: str | None, read: Callable[[str], T], option: str, allowed: str, faults: list[str]) -> list[T]:

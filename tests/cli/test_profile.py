@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from selector.cli.main import main
+from selector.cli.profile_grid import read_grid
 from selector.evidence.store import open_store
+from selector.hardware.machine import detect
 from selector.profiling import runtimes
 from selector.profiling.runtimes.export import recipe
 
@@ -122,6 +124,26 @@ def test_options_that_name_nothing_are_told(run: Run) -> None:
     code, _, err = run("resnet18", "--runtime", "", "--precision", ",", "--threads", "", "--freeze", " ")
     assert code == 2
     assert [line.split()[1] for line in err.splitlines()] == ["--runtime", "--precision", "--freeze", "--threads"]
+
+
+def test_what_is_named_twice_is_measured_once(run: Run) -> None:
+    once = ("resnet18", "--runtime", "nothing", "--threads", "1", "--precision", "fp32", "--resolution", "224")
+    twice = ("resnet18", "resnet18", "--runtime", "nothing,nothing", "--threads", "1, 1", "--precision", "fp32,fp32")
+    documents = []
+    for arguments in (once, (*twice, "--resolution", "224,224")):
+        code, out, _ = run(*arguments, "--json", "--quiet")
+        assert code == 0
+        documents.append(json.loads(out))
+    medians = [[r for r in d["records"] if r["metric"] == "latency_ms_p50"] for d in documents]
+    assert [len(found) for found in medians] == [1, 1]
+
+
+def test_a_freeze_depth_that_is_named_twice_is_one() -> None:
+    grid = read_grid(
+        ["resnet18"], False, None, ["torch-eager"], "fp32", "head,HEAD,none,head", 8, "64,64", "1,1", False, detect()
+    )
+    assert [depth.name for depth in grid.freezes] == ["head", "none"]
+    assert (grid.resolutions, grid.threads) == ((64,), (1,))
 
 
 def test_no_backbone_is_bad_input(run: Run) -> None:
