@@ -1,5 +1,7 @@
 """The cache against the uncached network, on real weights and real photographs at a small resolution."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,47 @@ def test_the_longest_unused_cache_gives_way(task: Task, tmp_path: Path) -> None:
         for side in (64, 96, 128)
     ]
     assert [len(store.present(key, 1)) for key in keys] == [0, 1, 1]
+
+
+def test_what_could_not_fit_in_any_case_throws_nothing_out(task: Task, tmp_path: Path) -> None:
+    limit = 10**6
+    store = CacheStore(tmp_path, limit)
+    kept, other = (
+        filled(task, Recipe(BACKBONE, freeze="head", resolution=side, augmentation="none"), store)[0]
+        for side in (64, 96)
+    )
+    keep = {kept.folder(0)}
+    a_view = store.file(kept, 0).stat().st_size
+    assert not store.make_room(limit + 1, set())
+    assert not store.make_room(limit - a_view + 1, keep)
+    assert [len(store.present(key, 1)) for key in (kept, other)] == [1, 1]
+    assert store.make_room(limit - a_view, keep)
+    assert [len(store.present(key, 1)) for key in (kept, other)] == [1, 0]
+
+
+def test_a_disk_that_fills_up_means_no_cache_and_not_the_end(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or not (total := shutil.disk_usage(memory).total):
+        pytest.skip("no file system in memory, whose end is told without filling it")
+    monkeypatch.setattr("selector.tuning.cache.store.KEEP_FREE", -(10**15))  # as if it filled up after that look
+    recipe = Recipe(BACKBONE, freeze="last-5", resolution=224, augmentation="none")
+    model = build(BACKBONE, 4, WeightsFrom(task.weights_folder))
+    split = split_model(model, FreezeDepth.parse(recipe.freeze))
+    sample = task.trainable[0]
+    with torch.inference_mode():
+        an_image = split.prefix(torch.zeros(1, 3, 224, 224)).numel() * 2
+    images = total // an_image + 1  # more than the file system holds in all: it says so at once
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        store = CacheStore(Path(folder), 10**15)
+        key = task.key(recipe, weights_digest(model), split.frozen_blocks)
+        report = fill(
+            store, [key], 1, model=model, paths=[sample.path] * images, digests=[sample.digest] * images, threads=2
+        )
+        assert report.views == report.made == 0
+        assert report.why == "no room on disk: No space left on device"
+        assert not list(Path(folder).rglob("*.npy"))
 
 
 def test_a_killed_pass_leaves_nothing_that_looks_whole(task: Task, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Runs in a process of its own: ONNX Runtime's threads and PyTorch's slow each other down in one.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -25,6 +26,7 @@ from selector.tuning.data.images import read_rgb
 CHUNK = 8  # inputs a call; more does not speed a CPU up and takes memory
 LARGEST_HALF = 65504.0
 _DRAFT = ".filling-"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # of the disk, of the user's share, of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ def fill(
 ) -> Filled:
     """Make views 0 … `views` - 1 of all `keys`, which differ in their depth alone, as far as they are not there.
 
-    Where the time until `until` (monotonic seconds) does not suffice for all views, fewer are made; where the room
-    does not suffice, none, and training computes its features anew. `progress` is told (images done, all images).
+    Where the time until `until` (monotonic seconds) does not suffice for all views, or the room within the cache's
+    limit, fewer are made. Where not one finds room, or the disk fills up meanwhile, none is, and training computes its
+    features anew. `progress` is told (images done, all images).
     """
     started = time.monotonic()
     first = min(len(store.present(key, views)) for key in keys)
@@ -81,7 +84,13 @@ def fill(
             views -= 1
             if views <= first:
                 return Filled(first, 0, setup, 0.0, 0, runner.runtime, "no room on disk within the limit")
-        work = _Pass(keys, shapes, first, views, Path(draft), paths, digests, runner, threads)
+        try:
+            work = _Pass(keys, shapes, first, views, Path(draft), paths, digests, runner, threads)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            why = f"no room on disk: {error.strerror}"
+            return Filled(first, 0, setup, 0.0, 0, runner.runtime, why)
         done = work.run(until, progress)
         for key_number, key in enumerate(keys):
             for view in range(first, done):
@@ -135,12 +144,7 @@ class _Pass:
         self._key, self._first, self._last, self._draft = keys[0], first, last, draft
         self._paths, self._digests, self._runner = paths, digests, runner
         self._arrays = [
-            [
-                np.lib.format.open_memmap(
-                    self.file(k, view), mode="w+", dtype=np.float16, shape=(len(paths), *shapes[k])
-                )
-                for view in range(first, last)
-            ]
+            [_draft(self.file(k, view), (len(paths), *shapes[k])) for view in range(first, last)]
             for k in range(len(keys))
         ]
 
@@ -186,6 +190,17 @@ class _Pass:
                 for offset, row in enumerate(features):
                     arrays[start + offset][number] = _half(row)
         return number
+
+
+def _draft(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+    """A new array in `file` whose room on disk is taken at once: OSError where there is none.
+
+    numpy makes the file sparse, and a disk that is full when its pages are written would end the process (SIGBUS).
+    """
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
+    with file.open("r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def _half(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:

@@ -76,10 +76,15 @@ class CacheStore:
         return sum(_size(file) for file in self.folder.rglob("*.npy"))
 
     def make_room(self, wanted: int, keep: set[str]) -> bool:
-        """Throw out the caches that were used longest ago until `wanted` bytes fit; never those named in `keep`."""
+        """Throw out the caches that were used longest ago until `wanted` bytes fit; never those named in `keep`.
+
+        Where they would not fit even then, nothing is thrown out.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = (f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith("."))  # drafts are in use
         folders = sorted((f for f in whole if f.name not in keep), key=_last_use)
+        if not self._fits(wanted, freed=sum(_size(file) for folder in folders for file in folder.glob("*.npy"))):
+            return False
         while not self._fits(wanted):
             if not folders:
                 return False
@@ -93,8 +98,9 @@ class CacheStore:
             if folder.is_dir():
                 os.utime(folder)
 
-    def _fits(self, wanted: int) -> bool:
-        return self.used() + wanted <= self.limit_bytes and shutil.disk_usage(self.folder).free - wanted >= KEEP_FREE
+    def _fits(self, wanted: int, freed: int = 0) -> bool:
+        more = wanted - freed
+        return self.used() + more <= self.limit_bytes and shutil.disk_usage(self.folder).free - more >= KEEP_FREE
 
 
 def _last_use(folder: Path) -> float:

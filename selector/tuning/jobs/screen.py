@@ -5,7 +5,7 @@ It costs a pass; what it finds orders the backbones before any of them is traine
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import torch
 
 from selector.backbones.depth import FreezeDepth
 from selector.tuning.artefacts import measure_latency
-from selector.tuning.cache.build import fill
+from selector.tuning.cache.build import Filled, fill
 from selector.tuning.cache.prefix import export_fast
+from selector.tuning.cache.store import CacheKey
 from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures, fastest_device
 from selector.tuning.jobs.common import Emit, Task, preprocess_of
@@ -33,6 +34,7 @@ TURNED_KEEPS = 0.7
 head. A choice, not a fitted figure: solar cells keep 0.95 (224 px), what depends on the side keeps nothing."""
 
 Labelled = Callable[[torch.Tensor], npt.NDArray[np.int64]]
+OnImages = Callable[[int, int], None]  # images done, all images
 
 
 def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -49,23 +51,12 @@ def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     total = split_model(model, FreezeDepth("head")).total_blocks
     recipe = Recipe(name, freeze="head", resolution=resolution, augmentation="none", views=1)
     depths = sorted({total, *(FreezeDepth.parse(d).frozen_blocks(total) for d in arguments["depths"])} - {0})
-    setup, seconds, runtime, why = 0.0, 0.0, "torch-eager", "no cache"
-    source: FeatureSource | None = None
-    if task.cache_limit:
-        keys = [task.key(recipe, digest, depth) for depth in depths]
-        filled = fill(
-            task.store,
-            keys,
-            1,
-            model=model,
-            paths=[s.path for s in task.trainable],
-            digests=[s.digest for s in task.trainable],
-            threads=task.threads,
-            progress=lambda done, all_: emit({"event": "progress", "done": done, "all": all_}),
-        )
-        setup, seconds, runtime, why = filled.setup_seconds, filled.seconds, filled.runtime, filled.why
-        if filled.views:
-            source = CachedFeatures(task.store.present(keys[-1], 1))
+    keys = [task.key(recipe, digest, depth) for depth in depths]
+
+    def tell(done: int, images: int) -> None:
+        emit({"event": "progress", "done": done, "all": images})
+
+    filled = _fill(task, keys, model, tell)
     live = LiveFeatures(
         [s.path for s in task.trainable],
         [s.digest for s in task.trainable],
@@ -75,7 +66,10 @@ def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         task.threads,
     )
     torch.set_num_threads(task.threads)
-    probe, knn, label = _probe(task, source or live)
+    cached = filled is not None and filled.views > 0
+    probe, knn, label = _probe(
+        task, CachedFeatures(task.store.present(keys[-1], 1)) if cached else live, _untold if cached else tell
+    )
     upright = _have_upright_side(task, live, label) if arguments.get("look_upright") else None
     return {
         "probe": probe,
@@ -83,13 +77,39 @@ def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         "upright": upright,
         "digest": digest,
         "total_blocks": total,
-        "setup_seconds": setup,
-        "fill_seconds": seconds,
-        "runtime": runtime,
-        "why": why,
+        "setup_seconds": filled.setup_seconds if filled else 0.0,
+        "fill_seconds": filled.seconds if filled else 0.0,
+        "runtime": filled.runtime if filled and cached else "torch-eager",
+        "why": filled.why if filled else "no cache",
+        "uncached": filled.why if filled and not cached else "",  # why, where it was to be
         "latency_ms": {f"{name}@{side}": _latency(task, model, side) for side in arguments["latency_resolutions"]},
         "seconds": time.monotonic() - started,
     }
+
+
+def _fill(task: Task, keys: Sequence[CacheKey], model: torch.nn.Module, tell: OnImages) -> Filled | None:
+    """Cache the plain view at all depths, or where there is no room at the last alone; None where nothing may be."""
+    if not task.cache_limit:
+        return None
+
+    def make(some: Sequence[CacheKey]) -> Filled:
+        return fill(
+            task.store,
+            some,
+            1,
+            model=model,
+            paths=[s.path for s in task.trainable],
+            digests=[s.digest for s in task.trainable],
+            threads=task.threads,
+            progress=tell,
+        )
+
+    filled = make(keys)
+    return filled if filled.views or len(keys) == 1 else make(keys[-1:])  # a head's features are the smallest
+
+
+def _untold(done: int, images: int) -> None:
+    pass
 
 
 def _latency(task: Task, model: torch.nn.Module, resolution: int) -> float:
@@ -117,15 +137,15 @@ def _have_upright_side(task: Task, live: LiveFeatures, label: Labelled) -> bool 
     return None if known[0] <= 0 else known[1] < TURNED_KEEPS * known[0]
 
 
-def _probe(task: Task, source: FeatureSource) -> tuple[float, float, Labelled]:
+def _probe(task: Task, source: FeatureSource, tell: OnImages) -> tuple[float, float, Labelled]:
     """Macro-F1 on the validation split of a linear probe with balanced weights, and of cosine nearest neighbours; and
-    the probe, which labels features.
+    the probe, which labels features. `tell` hears of the features that are there, and of all.
     """
     rows = np.arange(len(task.trainable))
-    parts = [
-        source.batch(part, np.zeros(len(part), dtype=np.int64))
-        for part in np.array_split(rows, max(1, len(rows) // 64))
-    ]
+    parts: list[torch.Tensor] = []
+    for part in np.array_split(rows, max(1, len(rows) // 64)):
+        parts.append(source.batch(part, np.zeros(len(part), dtype=np.int64)))
+        tell(int(part[-1]) + 1, len(rows))
     features = torch.cat(parts).flatten(1)
     train, validation = task.rows(Split.TRAIN), task.rows(Split.VALIDATION)
     labels, classes = torch.from_numpy(task.labels), len(task.dataset.classes)

@@ -142,6 +142,8 @@ class Screening:
             )
         )
         self.say(f"{name}: a linear probe reaches macro-F1 {found['probe']:.3f}")
+        if why := found.get("uncached"):
+            self.say(f"{name}: its features are not cached: {why}")
 
     def _unscreened(self, name: str, problem: str) -> Screened:
         return Screened(name, self.resolutions(name)[0], None, None, 0.0, "none", problem)
