@@ -35,6 +35,24 @@ def quota(root: Path = Path("/")) -> Quota:
     return Quota(min(cpus, default=None), min(memory, default=None))
 
 
+def memory_left(root: Path = Path("/")) -> int | None:
+    """Bytes that this process's control groups still grant, the least over all of them; None: unlimited or unreadable.
+
+    What they hold of files that nobody has used lately counts as free: the kernel drops it first (memory.stat,
+    "inactive_file"; Documentation/admin-guide/cgroup-v2.rst).
+    """
+    left: list[int] = []
+    for controller, limit, usage, inactive in (
+        (None, "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        for folder in _folders(root, controller):
+            granted = [number for number in _number(folder / limit) if 0 < number < UNLIMITED_BYTES]
+            used = sum(_number(folder / usage)) - _statistic(folder / "memory.stat", inactive)
+            left += [max(0, number - max(0, used)) for number in granted]
+    return min(left, default=None)
+
+
 def _folders(root: Path, controller: str | None) -> Iterator[Path]:
     """Folders of this process's group and of its ancestors, narrowest first. `controller` None: the version 2 tree."""
     mount = root / "sys/fs/cgroup"
@@ -66,6 +84,12 @@ def _read(path: Path) -> str | None:
 def _number(path: Path) -> list[int]:
     text = _read(path)
     return [int(text)] if text and text.lstrip("-").isdigit() else []
+
+
+def _statistic(file: Path, name: str) -> int:
+    """The number after `name` in a file of pairs, one a line; 0 where it is not there."""
+    pairs = (line.split() for line in (_read(file) or "").splitlines())
+    return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == name and pair[1].isdigit()), 0)
 
 
 def _cpu_max(folder: Path) -> list[float]:

@@ -1,4 +1,4 @@
-"""Peak resident memory of a process, as the kernel counts it."""
+"""Memory as the kernel counts it: the peak of a process, and what is still free for others."""
 
 import os
 import resource
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selector.hardware.control_groups import memory_left
 
 PAGE = resource.getpagesize()
 
@@ -24,6 +26,14 @@ def peak_rss_bytes() -> int:
         pass  # no /proc: the next line asks the C library
     scale = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def free_memory() -> int:
+    """Bytes that processes started now can take: of the machine's, and of what a container's limit leaves of it."""
+    import psutil  # not in worker processes, whose memory is a figure
+
+    available, left = int(psutil.virtual_memory().available), memory_left()
+    return available if left is None else min(available, left)
 
 
 def peak_rss_of_fork(inherited: NDArray[np.int64]) -> int:

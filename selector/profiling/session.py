@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
-import psutil
-
 from selector.evidence.record import Record
 from selector.hardware.fingerprint import environment, fingerprint
 from selector.hardware.machine import Machine
@@ -20,6 +18,7 @@ from selector.profiling.agreement import LOSSY
 from selector.profiling.files import agreement_place, model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.material import Material
+from selector.profiling.memory import free_memory
 from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
 from selector.profiling.results import ColdResult, Rate, Result, Scribe, training_from_json
 from selector.profiling.resume import Kept, find_kept
@@ -34,7 +33,7 @@ SET_SIZE = 12
 """Most models that are timed in turns."""
 
 SET_MEMORY = 0.3
-"""Largest share of the available memory that the files of one set may add up to: all are loaded at once, and a loaded
+"""Largest share of the free memory that the files of one set may add up to: all are loaded at once, and a loaded
 model takes two to three times its file."""
 
 OVER = ("measured", "saturated", "failed")
@@ -170,7 +169,7 @@ class Session:
         """Measure the jobs of one runtime and thread count, those alone that found no room beside others."""
         cold_done = {job for job in lane if job in self.kept.cold}
         crowded: list[InferenceJob] = []
-        for part in _sets(lane, self.material):
+        for part in _sets(lane, self.material, free_memory() * SET_MEMORY):
             crowded += self._measure_together(part, cold_done)
         for job in crowded:
             self._measure_together([job], cold_done)
@@ -272,6 +271,7 @@ class Session:
 
         A job is over with its last event: one of OVER, or one that says so. When a worker dies, the job
         that it was at has failed with what became of the worker, and a new worker goes on with those not over.
+        Where several were not over, the worker may have had them loaded: the event says `beside`.
         """
         pending = dict(enumerate(jobs))
         idle_deaths = 0
@@ -287,17 +287,18 @@ class Session:
                         self.failures.append(Failure(job, event["outcome"], event["detail"]))
                     if event["event"] in OVER or event.get("last"):
                         del pending[current]
-                        current = None
+                        current, idle_deaths = None, 0
                     yield job, event
                 return
             except WorkerEnded as ended:
                 idle_deaths = idle_deaths + 1 if current is None else 0
-                # a worker that twice dies at nothing in particular would do so for ever
+                # a worker that twice dies at nothing in particular, and finishes nothing, would do so for ever
                 blamed = [current] if current is not None else list(pending) if idle_deaths > 1 else []
+                what = {"event": "failed", "outcome": ended.outcome, "detail": ended.detail, "beside": len(pending) > 1}
                 for id_ in blamed:
                     job = pending.pop(id_)
                     self.failures.append(Failure(job, ended.outcome, ended.detail))
-                    yield job, {"event": "failed", "id": id_, "outcome": ended.outcome, "detail": ended.detail}
+                    yield job, {**what, "id": id_}
 
 
 def _task(kind: str, job: ModelJob, settings: Settings) -> dict[str, Any]:
@@ -314,9 +315,8 @@ def _lanes(jobs: Sequence[J]) -> list[list[J]]:
     return list(lanes.values())
 
 
-def _sets(lane: Sequence[InferenceJob], material: Material) -> Iterator[list[InferenceJob]]:
-    """Cut a lane into sets that fit into memory together."""
-    room = psutil.virtual_memory().available * SET_MEMORY
+def _sets(lane: Sequence[InferenceJob], material: Material, room: float) -> Iterator[list[InferenceJob]]:
+    """Cut a lane into sets whose files add up to `room` bytes at most, or are of one job."""
     current: list[InferenceJob] = []
     size = 0
     for job in lane:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from selector.hardware.control_groups import memory_left
 from selector.hardware.gpus import Gpu
 from selector.hardware.machine import Machine, detect, read_state
 
@@ -131,6 +132,53 @@ V1 = {
 def test_control_groups(tmp_path: Path, files: dict[str, str], cpus: float | None, memory: int | None) -> None:
     machine = detect(recorded(tmp_path, files))
     assert (machine.quota_cpus, machine.memory_limit_bytes) == (cpus, memory)
+
+
+GROUP2 = "sys/fs/cgroup/kubepods/pod1/"
+GROUP1 = "sys/fs/cgroup/memory/"
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        (V2, None),
+        ({**V2, f"{GROUP2}memory.max": "max\n", f"{GROUP2}memory.current": "700\n"}, None),
+        ({**V2, f"{GROUP2}memory.max": "1000\n", f"{GROUP2}memory.current": "700\n"}, 300),
+        # the file that the kernel would drop first counts as free
+        (
+            {
+                **V2,
+                f"{GROUP2}memory.max": "1000\n",
+                f"{GROUP2}memory.current": "700\n",
+                f"{GROUP2}memory.stat": "anon 300\ninactive_file 250\nactive_file 150\n",
+            },
+            550,
+        ),
+        # the narrowest is the one with the least left, not with the lowest limit
+        (
+            {
+                **V2,
+                f"{GROUP2}job/memory.max": "1000\n",
+                f"{GROUP2}job/memory.current": "100\n",
+                f"{GROUP2}memory.max": "2000\n",
+                f"{GROUP2}memory.current": "1900\n",
+            },
+            100,
+        ),
+        ({**V2, f"{GROUP2}memory.max": "1000\n", f"{GROUP2}memory.current": "1001\n"}, 0),
+        ({**V2, f"{GROUP2}memory.max": "1000\n"}, 1000),
+        (
+            {
+                **V1,
+                f"{GROUP1}memory.usage_in_bytes": "500000000\n",
+                f"{GROUP1}memory.stat": "inactive_file 1\ntotal_inactive_file 63129088\n",
+            },
+            100000000,
+        ),
+    ],
+)
+def test_what_control_groups_leave_of_their_memory(tmp_path: Path, files: dict[str, str], left: int | None) -> None:
+    assert memory_left(recorded(tmp_path, files)) == left
 
 
 def test_threads_are_cut_to_the_quota() -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import tempfile
 import time
 from types import TracebackType
 from typing import ClassVar, Self
@@ -101,6 +102,45 @@ class CrowdedTogether(Crowded):
     side_by_side = True
 
 
+class CrowdedToDeath(CrowdedTogether):
+    """The same where the kernel kills the process that asks for more than there is."""
+
+    name = "crowded-to-death"
+
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except RuntimeError:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+
+
+class DiesLettingGo(Fake):
+    """Takes its process with it when it is let go of. Side by side."""
+
+    name = "dies-letting-go"
+    side_by_side = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class AnswersOneImage(Fake):
+    """Runs on whatever it has seen first, and refuses any other image: figures of time it has, and no agreement."""
+
+    name = "answers-one-image"
+    first: Batch | None = None
+
+    def run(self, batch: Batch) -> Logits:
+        if self.first is None:
+            self.first = batch.copy()
+        if not np.array_equal(self.first, batch):
+            raise ValueError("another image")
+        return super().run(batch)
+
+
 class KeepsCompiled(Fake):
     """Writes down what it compiled when it is let go of, as TensorRT for RTX does its kernels. Side by side."""
 
@@ -114,4 +154,33 @@ class KeepsCompiled(Fake):
             file.write(f"{self.model.backbone} {os.getpid()}\n")
 
 
-ALL = (Fake, BusyWait, Misfortune, Crowded, CrowdedTogether, KeepsCompiled)
+class Litters(Fake):
+    """Leaves a temporary file, and takes its worker with it where one of the models is loaded there. Side by side."""
+
+    name = "litters"
+    side_by_side = True
+    _worker: ClassVar[int]
+
+    @classmethod
+    def prepare_process(cls, threads: int) -> None:
+        cls._worker = os.getpid()
+        tempfile.mkstemp(prefix="litter-")
+
+    def __enter__(self) -> Self:
+        if self.model.backbone == "resnet18" and os.getpid() == self._worker:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+
+ALL = (
+    Fake,
+    AnswersOneImage,
+    BusyWait,
+    Misfortune,
+    Crowded,
+    CrowdedTogether,
+    CrowdedToDeath,
+    DiesLettingGo,
+    KeepsCompiled,
+    Litters,
+)

@@ -14,10 +14,13 @@ from process_checks import ends
 from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.machine import detect
+from selector.profiling import forks
 from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.material import Material
+from selector.profiling.memory import free_memory
 from selector.profiling.protocol import PROTOCOL_VERSION, Settings
 from selector.profiling.runtimes.export import recipe
-from selector.profiling.session import Session, Sink, Thoroughness
+from selector.profiling.session import Session, Sink, Thoroughness, _sets
 
 QUICK = Settings(
     window_s=0.005, min_windows=3, warmup_cap_s=0.3, deadline_s=0.5, target=0.5, drift=1.0, tail_budget_s=0.1
@@ -131,6 +134,39 @@ def test_models_that_find_no_room_beside_others_are_measured_alone(
     assert sorted(firsts) == sorted(names)
     assert isinstance(made.listener, Ear)
     assert made.listener.steps == made.listener.total
+
+
+def test_where_the_kernel_kills_a_worker_for_memory_its_models_are_measured_alone(
+    fakes: None, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = forks.out_of_memory_kills
+    # the one thing that cannot be had here: the kernel's count goes up with each kill, as if it had killed for memory
+    monkeypatch.setattr(forks, "out_of_memory_kills", lambda: (counted() or 0) + 1)
+    made = session()
+    names = ("resnet18", "resnet50", "resnet101")
+    made.run([fake(name, "crowded-to-death") for name in names])
+    assert made.failures == []
+    assert set(medians(made.records)) == set(names)
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
+def test_a_worker_that_dies_of_each_measured_model_takes_no_other_with_it(fakes: None, own_home: Path) -> None:
+    made = session()
+    names = ("resnet18", "resnet26", "resnet34", "resnet50")
+    made.run([fake(name, "dies-letting-go") for name in names])
+    assert made.failures == []
+    assert set(medians(made.records)) == set(names)
+
+
+def test_a_set_is_as_large_as_the_memory_that_is_free(fakes: None, own_home: Path) -> None:
+    jobs = [fake(name, "nothing") for name in ("resnet18", "resnet26", "resnet34", "resnet50")]
+    for job, size in zip(jobs, (40, 60, 300, 10), strict=True):
+        os.truncate(recipe("weights", job.backbone, resolution=64).path, size)
+    names = [[job.backbone for job in part] for part in _sets(jobs, Material(), 100)]
+    assert names == [["resnet18", "resnet26"], ["resnet34"], ["resnet50"]]
+    assert len(list(_sets(jobs, Material(), 410))) == 1
+    assert 0 < free_memory() <= psutil.virtual_memory().total
 
 
 def test_a_model_that_is_loaded_for_its_first_moments_alone_is_let_go_of_in_order(fakes: None, own_home: Path) -> None:
