@@ -3,11 +3,13 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 from selector.errors import MeasurementFailed
@@ -67,31 +69,45 @@ def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     `task` holds what `worker.main` reads, among it `threads` and `patience_s`. The worker goes on when the caller asks
     for the next event, so an event can be stored first. Between events this process sleeps. Leaving the iteration kills
     the worker; so does the end of this process. Raises WorkerEnded when the worker dies or says nothing for too long.
+
+    The worker's temporary files go to a folder that is removed here, after it: a killed process removes nothing.
     """
     killed_before = out_of_memory_kills()
-    with tempfile.TemporaryFile() as errors:
+    scratch = tempfile.TemporaryDirectory(prefix="selector-worker-", ignore_cleanup_errors=True)
+    with scratch as folder, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "selector.profiling.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(task["threads"]),
+            env=_environment(task["threads"], folder),
             start_new_session=True,  # Ctrl-C is for this process, which ends the worker itself
         )
         try:
             yield from _events(process, task, errors, killed_before)
         finally:
-            process.kill()
-            process.wait()
+            _kill(process)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """The worker's environment: threads, allocator and the GPUs' order are set before any library looks."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and what it has started: its forks, and compilers, which would go on filling its folder."""
+    if process.poll() is None:  # else its number, which is that of the group, may be another's by now
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+    process.wait()
+
+
+def _environment(threads: int, scratch: str) -> dict[str, str]:
+    """The worker's environment: threads, allocator, the GPUs' order and the place of temporary files are set before
+    any library looks.
+    """
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as the driver's management library has it; CUDA's own: fastest first
-    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), **KEEP_FREED_MEMORY, **order}
+    threads_of = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return {**os.environ, **threads_of, **KEEP_FREED_MEMORY, **order, "TMPDIR": scratch}
 
 
 def _events(

@@ -67,6 +67,7 @@ class TorchCompile(TorchEager):
         torch._inductor.config.compile_threads = 1  # in this process: a pool of compilers would outlive a fork
         torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would be eager under another name
         cls._cache = Path(tempfile.mkdtemp(prefix="selector-inductor-"))
+        # for a process that ends by itself; a worker is killed, and who started it removes all its temporary files
         atexit.register(shutil.rmtree, cls._cache, ignore_errors=True)
 
     def __enter__(self) -> Self:
