@@ -150,6 +150,24 @@ def test_a_limit_that_comes_with_resume_is_measured_and_what_cannot_change_is_to
         tune(request(cells, None, study="s", resume=True, random_init=True))
 
 
+def test_resume_under_a_tighter_limit_hands_over_what_keeps_it(cells: Path, weights: Path) -> None:
+    former = tune(request(cells, weights, study="s", max_trials=1, freezes=("head",), resolutions=(64, 96)))
+    study = _study(former.folder)
+    (done,) = study.get_trials(states=(TrialState.COMPLETE,))
+    for resolution, value in ((96, 0.999), (64, 0.99)):  # of another host: their weights and results are not here
+        params = {**done.params, "resolution": resolution, "augmentation": "flip", "epochs": 3}
+        attrs = {"outcome": "complete", "predict_views": 2}
+        study.add_trial(
+            optuna.create_trial(value=value, params=params, distributions=done.distributions, user_attrs=attrs)
+        )
+    number = study.trials[-1].number
+    limits = DeployLimits(max_latency_ms=1.5, latency_ms={f"{BACKBONE}@64": 1.0, f"{BACKBONE}@96": 2.0})
+    winner = tune(request(cells, weights, study="s", resume=True, max_trials=1, limits=limits)).winner
+    assert (winner.trial, winner.recipe.resolution, winner.predict_views) == (number, 64, 1)
+    views = json.loads((winner.folder / "preprocessing.json").read_text())["views"]
+    assert views["count"] == 1
+
+
 def command(data: Path, weights: Path, *more: str) -> list[str]:
     return [
         sys.executable,

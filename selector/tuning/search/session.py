@@ -99,7 +99,7 @@ class Session:
     def search_left_s(self) -> float:
         """Seconds until the search has to end. Before there is a result, a third of what is left is the search's."""
         left = self.budget.left_s - self.reserve().total_s(self.budget.asked_s)
-        return left if best_trial(self.opened.study) else max(left, self.budget.left_s / 3)
+        return left if best_trial(self.opened) else max(left, self.budget.left_s / 3)
 
     def _may_start(self) -> bool:
         if self.request.max_trials is not None and self._started >= self.request.max_trials:
@@ -164,7 +164,7 @@ class Session:
             "recipe": running.recipe.as_json(),
             "seconds": seconds,
             "folder": str(self._folder(running.trial.number)),
-            "views_allowed": self._views_allowed(running.recipe),
+            "views_allowed": self.views_allowed(running.recipe),
         }
         self.crew.order(number, "trial", self.task, arguments)
 
@@ -237,7 +237,7 @@ class Session:
             self.pace.learn_start(max(0.1, time.monotonic() - running.stage_began - result["seconds"]))
             result["fill"] = running.fill
             write_whole(self._folder(trial.number) / "result.json", json.dumps(result))
-            former = best_trial(self.opened.study)
+            former = best_trial(self.opened)
             self._end(trial, TrialState.COMPLETE, "complete", result["stopped"], result["macro_f1"])
             self._drop_weights({trial.number, *(() if former is None else (former.number,))})
             self.tell(f"trial {trial.number}: macro-F1 {result['macro_f1']:.3f} after {seconds:.0f} s")
@@ -284,11 +284,11 @@ class Session:
 
     def _drop_weights(self, trials: set[int]) -> None:
         """Only the best trial's weights may be needed: those of sixty VGGs would fill a disk."""
-        best = best_trial(self.opened.study)
+        best = best_trial(self.opened)
         for number in trials - {-1 if best is None else best.number}:
             (self._folder(number) / STATE).unlink(missing_ok=True)
 
-    def _views_allowed(self, recipe: Recipe) -> int:
+    def views_allowed(self, recipe: Recipe) -> int:
         """How many views an answer may be averaged over within the limit on latency: each costs a whole inference."""
         room = self.constraints(recipe).get("latency_ms")
         limit = self.request.limits.max_latency_ms
@@ -315,7 +315,7 @@ def requeue_lost(opened: OpenStudy, *, alone: bool) -> int:
 
 def expected_run_seconds(opened: OpenStudy, pace: Pace, space: SearchSpace, seed: int) -> float:
     """Seconds of one retraining of the best trial on train and validation; 0 before there is one."""
-    best = best_trial(opened.study)
+    best = best_trial(opened)
     if best is None:
         return 0.0
     file = opened.folder / "trials" / str(best.number) / "result.json"

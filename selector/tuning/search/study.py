@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,17 @@ SETTINGS, SCREENED = "settings", "screened"
 
 @dataclass(frozen=True, slots=True)
 class OpenStudy:
-    """A study that is worked on."""
+    """A study that is worked on.
+
+    `excess`: how far a trial's parameters are beyond each limit of this run, which the one that trained it may not
+    have had.
+    """
 
     name: str
     folder: Path
     storage: BaseStorage
     study: optuna.Study
+    excess: Callable[[dict[str, Any]], Mapping[str, float]] = lambda params: {}
 
 
 def study_folder(request: TuneRequest, dataset: Dataset) -> tuple[str, Path]:
@@ -105,10 +110,10 @@ def trial_infos(study: optuna.Study, folder: Path, space: SearchSpace, seed: int
     return tuple(_info(t, folder, space, seed) for t in trials if t.state.is_finished() and _whole(t))
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The complete trial with the best value that keeps every limit."""
-    complete = patiently(lambda: study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    kept = [t for t in complete if all(value <= 0 for value in t.constraints.values())]
+def best_trial(opened: OpenStudy) -> FrozenTrial | None:
+    """The complete trial with the best value that keeps every limit, those of this run and those that it ran under."""
+    complete = patiently(lambda: opened.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    kept = [t for t in complete if all(v <= 0 for v in (*t.constraints.values(), *opened.excess(t.params).values()))]
     return max(kept, key=lambda t: t.value or 0.0, default=None)
 
 

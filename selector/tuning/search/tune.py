@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 
@@ -34,6 +33,7 @@ from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
 from selector.tuning.search.caching import Caching
 from selector.tuning.search.check import check
 from selector.tuning.search.crew import Crew, WorkerBroken
+from selector.tuning.search.finish import finish
 from selector.tuning.search.limits import HeldLimits
 from selector.tuning.search.pace import Pace
 from selector.tuning.search.screening import Screening
@@ -79,7 +79,7 @@ class _Story:
     budget: Budget = field(init=False)
     phase: str = "data"
     folder: Path | None = None  # the study's
-    study: optuna.Study | None = None
+    opened: OpenStudy | None = None
     screening: Screening = field(init=False)
 
     def tell_it(self) -> TuneResult:
@@ -110,7 +110,7 @@ class _Story:
         with study_lock(folder), self._told_to_resume(name):
             opened = open_study(request, dataset, name, folder)
             save_dataset(dataset, folder / "data.json")
-            self.study, self.folder = opened.study, folder
+            self.opened, self.folder = opened, folder
             request = self.request = self._as_it_began(opened)
             self.screening = Screening(
                 request, self.budget, self._resolutions, self._say, lambda says: self._say(says, passing=True)
@@ -134,7 +134,7 @@ class _Story:
                 session = self._search(crew, task, opened, dataset)
             with self.budget.phase("winner"):
                 self.phase = "winner"
-                winner = self._winner(crew, task, opened, session)
+                winner = finish(session)
                 patiently(lambda: fail_lost_trials(opened.study, set(), alone=request.storage is None))
             return self._result(dataset, opened, session, winner)
 
@@ -204,6 +204,8 @@ class _Story:
             upright=upright,
         )
         enqueue_first(opened, first)
+        # a study that goes on may hold trials that were made under other limits
+        opened = self.opened = replace(opened, excess=lambda params: limits.excess(space.recipe(params, 0)))
         tested = len(dataset.positions(Split.TEST))
 
         def reserve() -> Reserve:
@@ -228,8 +230,8 @@ class _Story:
 
     def _space(self, ranked: list[str], pace: Pace, dataset: Dataset) -> SearchSpace:
         """The study's space: fixed by the first process that works on it, read by all others."""
-        assert self.study is not None
-        study = self.study
+        assert self.opened is not None
+        study = self.opened.study
         attrs = patiently(lambda: study.user_attrs)
         if "space" in attrs:
             stored = json.loads(attrs["space"])
@@ -262,7 +264,7 @@ class _Story:
         return self._resolutions(name)[0]
 
     def _reserve(self, opened: OpenStudy, pace: Pace, space: SearchSpace, tested: int) -> Reserve:
-        best = best_trial(opened.study)
+        best = best_trial(opened)
         recipe = space.recipe(best.params, 0) if best else Recipe(space.backbones[0], resolution=space.resolutions[0])
         views = best.user_attrs.get("predict_views", 1) if best else 1  # that an answer is averaged over
         finishing_s, parity_s, int8_s = finishing_seconds(
@@ -273,55 +275,6 @@ class _Story:
             start_s=pace.start_seconds,
         )
         return Reserve(finishing_s, parity_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
-
-    # -- winner ----------------------------------------------------------------------------------------------------
-
-    def _winner(self, crew: Crew, task: Task, opened: OpenStudy, session: Session) -> Winner:
-        best = best_trial(opened.study)
-        if best is None:
-            told = [
-                f"trial {t.number}: {t.outcome}: {t.detail}"
-                for t in trial_infos(opened.study, opened.folder, session.space, self.request.seed)
-            ]
-            raise MeasurementFailed("\n".join(["no trial could be completed within the budget", *told[:10]]))
-        recipe = session.space.recipe(best.params, self.request.seed)
-        folder = opened.folder / "trials" / str(best.number)
-        file = folder / "result.json"
-        result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        kept = {**best.user_attrs, **result}
-        recipe = replace(recipe, batch_size=kept.get("batch_size", recipe.batch_size))
-        reserve = session.reserve()
-        save = self.request.save or opened.folder / "model"
-        arguments = {
-            "recipe": recipe.as_json(),
-            "save": str(save.resolve()),
-            "seconds": self.budget.left_s,
-            "train_seconds": self.budget.left_s - reserve.after_training_s(self.budget.asked_s),
-            "more_train_seconds": self.budget.left_s - reserve.whole_finishing_s,
-            "expected_seconds": reserve.run_s,
-            "trial_folder": str(folder),
-            "predict_views": kept.get("predict_views", 1),
-            "command": self.request.command,
-            "weights_digest": self.screening.known[recipe.backbone].digest,
-            "budget_seconds": self.request.budget_s,
-        }
-        ended = crew.perform("winner", task, arguments, on_event=self._on_winner)
-        if ended["kind"] != "done":
-            raise MeasurementFailed(f"the winner (trial {best.number}) could not be finished: {ended['detail']}")
-        return Winner(
-            trial=best.number,
-            recipe=recipe,
-            predict_views=arguments["predict_views"],
-            validation=result.get("scores", {}),
-            result=ended["result"],
-            folder=save,
-        )
-
-    def _on_winner(self, event: dict[str, Any]) -> None:
-        if event["event"] == "stage":
-            self._say(event["stage"])
-        elif event["event"] == "epoch":
-            self._say(f"training the winner, {event['progress']:.0%}", passing=True)
 
     # -- result ----------------------------------------------------------------------------------------------------
 
@@ -357,7 +310,7 @@ class _Story:
 
     def _say(self, says: str, passing: bool = False) -> None:
         best, trials = None, 0
-        if self.study is not None and self.phase != "data":
-            found = best_trial(self.study)
-            best, trials = (found.value if found else None), count_trials(self.study)
+        if self.opened is not None and self.phase != "data":
+            found = best_trial(self.opened)
+            best, trials = (found.value if found else None), count_trials(self.opened.study)
         self.on_progress(Progress(self.phase, trials, best, self.budget.left_s, says, passing))
