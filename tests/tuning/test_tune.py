@@ -106,6 +106,17 @@ def test_limits_that_nothing_keeps_are_told_before_anything_is_trained(cells: Pa
         tune(request(cells, weights, limits=DeployLimits(max_latency_ms=0.001, max_artifact_mb=1.0)))
 
 
+def test_a_backbone_that_breaks_a_limit_is_told_and_not_searched_over(cells: Path) -> None:
+    heard: list[Progress] = []
+    limits = DeployLimits(max_artifact_mb=50.0)
+    asked = {"backbones": ("resnet50", BACKBONE), "random_init": True, "limits": limits}
+    result = tune(request(cells, None, study="s", max_trials=1, **asked), heard.append)
+    assert result.winner.recipe.backbone == BACKBONE
+    assert {t.outcome for t in result.trials} == {"complete"}
+    assert json.loads(_study(result.folder).user_attrs["space"])["backbones"] == [BACKBONE]
+    assert any(p.says.startswith("resnet50 is left out: at 64 px it breaks the limits, artifact_mb by ") for p in heard)
+
+
 def test_weights_that_do_not_fit_are_bad_input(cells: Path, weights: Path, tmp_path: Path) -> None:
     (tmp_path / "resnet18.pth").write_bytes((weights / f"{BACKBONE}.pth").read_bytes())
     with pytest.raises(InvalidInput, match="does not fit the model"):

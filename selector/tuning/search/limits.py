@@ -10,6 +10,15 @@ from selector.tuning.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What limits leave of a search: backbones, best first, resolutions, and a sentence for each that is left out."""
+
+    backbones: list[str]
+    resolutions: tuple[int, ...]
+    said: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldLimits:
     """Limits, and the latencies that they are held against: where the model will run, or else here.
 
@@ -30,20 +39,38 @@ class HeldLimits:
             found["artifact_mb"] = _artifact_mb(recipe.backbone) - self.limits.max_artifact_mb
         return found
 
-    def check(self, names: Sequence[str], resolution: Callable[[str], int]) -> None:
-        """Raise NoFeasibleCandidate where none of the backbones keeps the limits at its smallest resolution."""
-        over: dict[str, dict[str, float]] = {}
-        for name in names:
-            excess = self.excess(Recipe(name, resolution=resolution(name)))
-            if broken := {limit: beyond for limit, beyond in excess.items() if beyond > 0}:
-                over[name] = broken
-        if len(over) < len(names):
-            return
-        nearest = min(over, key=lambda name: sum(over[name].values()))
-        says = ", ".join(f"{limit} by {excess:.3g}" for limit, excess in over[nearest].items())
-        raise NoFeasibleCandidate(
-            f"none of {', '.join(names)} keeps the limits; the nearest, {nearest}, is beyond {says}"
-        )
+    def keeps(self, name: str, resolution: int) -> bool:
+        """Whether a backbone keeps the limits at a resolution, as far as is known."""
+        return not self._broken(name, resolution)
+
+    def narrow(self, ranked: Sequence[str], resolutions: Callable[[str], tuple[int, ...]]) -> Narrowed:
+        """What there is to search over: backbones `ranked` best first, and the resolutions of the best that is left.
+
+        Raises NoFeasibleCandidate where none of the backbones keeps the limits at its smallest resolution.
+        """
+        broken = {name: self._broken(name, min(resolutions(name))) for name in ranked}
+        best = next((name for name in ranked if not broken[name]), None)
+        if best is None:
+            nearest = min(broken, key=lambda name: sum(broken[name].values()))
+            raise NoFeasibleCandidate(
+                f"none of {', '.join(ranked)} keeps the limits; the nearest, {nearest}, is beyond "
+                f"{_by_how_much(broken[nearest])}"
+            )
+        sides, smallest = resolutions(best), min(resolutions(best))
+        over = {name: self._broken(name, smallest) for name in ranked}
+        kept = [name for name in ranked if not over[name]]
+        held = tuple(side for side in sides if any(self.keeps(name, side) for name in kept))
+        said = [
+            f"{name} is left out: at {smallest} px it breaks the limits, {_by_how_much(over[name])}"
+            for name in ranked
+            if over[name]
+        ]
+        said += [f"{side} px are left out: no backbone keeps the limits there" for side in sides if side not in held]
+        return Narrowed(kept, held, said)
+
+    def _broken(self, name: str, resolution: int) -> dict[str, float]:
+        excess = self.excess(Recipe(name, resolution=resolution))
+        return {limit: beyond for limit, beyond in excess.items() if beyond > 0}
 
     def _latency_ms(self, name: str, resolution: int) -> float | None:
         """Milliseconds of one inference where the model will run, or here where nothing else was given.
@@ -58,6 +85,10 @@ class HeldLimits:
             return self.latency_here_ms.get(f"{name}@{resolution}")
         nearest = min(sides, key=lambda side: abs(side - resolution))
         return sides[nearest] * (resolution / nearest) ** 2
+
+
+def _by_how_much(broken: dict[str, float]) -> str:
+    return ", ".join(f"{limit} by {excess:.3g}" for limit, excess in broken.items())
 
 
 def _artifact_mb(name: str) -> float:

@@ -31,7 +31,7 @@ FEWEST_EPOCHS = 3
 SIGN_OF_LIFE_S = 30.0
 PULSE_S = 1.0
 GIVE_UP_AFTER = 12
-"""So many proposals in a row that do not fit the time end the search."""
+"""So many proposals in a row that do not fit the time or break a limit end the search."""
 
 
 Limit = Callable[[Recipe], dict[str, float]]
@@ -73,6 +73,7 @@ class Session:
     stop_reason: str = "budget"
     _running: dict[int, _Running] = field(default_factory=dict)
     _misfits: int = 0
+    _broken: int = 0  # of the misfits, those that break a limit
     _unfit: int = 0
     _seen: float = 0.0
     _pulsed: float = 0.0
@@ -92,6 +93,8 @@ class Session:
                 self._stop_all()
             self._sign_of_life()
             self._pulse()
+        if self.stop_reason == "limits":
+            self.tell(f"{self._misfits} proposed trials in a row broke the limits: nothing else is looked for")
         if self._unfit:
             self.tell(f"{self._unfit} proposed trials would not have fitted the time that was left")
 
@@ -105,7 +108,10 @@ class Session:
         if self.request.max_trials is not None and self._started >= self.request.max_trials:
             self.stop_reason = "trials"
             return False
-        if self._misfits >= GIVE_UP_AFTER or self.search_left_s <= self.pace.start_seconds:
+        if self._misfits >= GIVE_UP_AFTER:
+            self.stop_reason = "limits" if 2 * self._broken > self._misfits else "budget"
+            return False
+        if self.search_left_s <= self.pace.start_seconds:
             self.stop_reason = "budget"
             return False
         return True
@@ -114,18 +120,17 @@ class Session:
         study = self.opened.study
         trial = patiently(lambda: study.ask(self.space.distributions()))
         recipe = self.space.recipe(trial.params, self.request.seed)
-        for name, value in (
-            (OWNER, owner()),
-            (SEEN, time.time()),
-            ("origin", trial.user_attrs.get("origin", "sampled")),
-        ):
+        origin = trial.user_attrs.get("origin", "sampled")
+        for name, value in ((OWNER, owner()), (SEEN, time.time()), ("origin", origin)):
             self._note(trial, name, value)
         broken = False
         for name, value in self.constraints(recipe).items():
             patiently(lambda name=name, value=value: trial.set_constraint(name, value))  # type: ignore[misc]
             broken |= value > 0
         if broken:
-            self._misfits += 1
+            if origin == "sampled":  # what a former process queued, before there were these limits, tells nothing
+                self._misfits += 1
+                self._broken += 1
             self._end(trial, TrialState.PRUNED, "infeasible", "breaks a limit on latency or size; not trained")
             return
         missing = self.caching.missing_views(recipe)
@@ -142,11 +147,10 @@ class Session:
             self._end(trial, TrialState.PRUNED, "no-time", detail)
             self._unfit += 1  # told together at the end: near it most proposals are too long
             return
-        self._misfits = 0
+        self._misfits = self._broken = 0
         self._started += 1
         now = time.monotonic()
-        spared = trial.user_attrs.get("origin") in SPARED
-        self._running[number] = running = _Running(trial, recipe, now, spared, stage_began=now)
+        self._running[number] = running = _Running(trial, recipe, now, origin in SPARED, stage_began=now)
         self.tell(
             f"trial {trial.number}: {recipe.backbone}, {recipe.freeze}, {recipe.resolution} px, {recipe.augmentation}"
         )

@@ -1,6 +1,6 @@
 """The search space: one flat set of parameters that all backbones share, and the trials that are tried first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,14 +114,19 @@ class SearchSpace:
         imbalance: float,
         budget_s: float,
         upright: bool | None = None,
+        keeps: Callable[[str, int], bool] = lambda backbone, resolution: True,
     ) -> list[tuple[str, dict[str, Any]]]:
         """Origins and parameters of the trials to begin with, for backbones `ranked` by screening, best first.
+
+        `keeps` says whether a backbone keeps the limits at a resolution: each is tried at the first one where it does.
 
         First what trains from the plain view, which screening has cached: a head, so that even the shortest budget
         ends with something sound, then, in all but the shortest, the last block with it. Then the rule-based recipe,
         the document's two modes, and variations that rules of thumb cannot decide.
         """
-        best, resolution = ranked[0], self.resolutions[0]
+        sides = {name: [side for side in self.resolutions if keeps(name, side)] for name in ranked}
+        best, *others = [name for name in ranked if sides[name]] or ranked[:1]
+        resolution = (sides[best] or self.resolutions)[0]
         rule = rule_based_recipe(
             best, resolution, images_per_class=images_per_class, imbalance=imbalance, upright=upright
         )
@@ -142,9 +147,9 @@ class SearchSpace:
         chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
         if "dihedral" in self.augmentations and rule.augmentation != "dihedral" and upright is None:
             chosen.insert(len(chosen) - 2, (f"{RULES}, dihedral", replace(rule, augmentation="dihedral")))
-        if len(self.resolutions) > 1:
-            chosen.append((f"{RULES}, larger", replace(rule, resolution=self.resolutions[-1])))
-        chosen += [(f"{RULES}, {name}", replace(rule, backbone=name)) for name in ranked[1:3]]
+        if len(sides[best]) > 1:
+            chosen.append((f"{RULES}, larger", replace(rule, resolution=sides[best][-1])))
+        chosen += [(f"{RULES}, {n}", replace(rule, backbone=n, resolution=sides[n][0])) for n in others[:2]]
         return [(origin, {name: getattr(recipe, name) for name in _SAMPLED}) for origin, recipe in chosen]
 
     def _fit(self, recipe: Recipe) -> Recipe:

@@ -184,8 +184,11 @@ class _Story:
         scored = [(max(s.probe, s.knn or 0.0), s.backbone) for s in self.screening.screened if s.probe is not None]
         ranked = [name for _, name in sorted(scored, reverse=True)]
         limits = HeldLimits(self.request.limits, self.screening.latency_ms)
-        limits.check(ranked, self._plain)
-        space = self._space(ranked, pace, dataset)
+        narrowed = limits.narrow(ranked, self._resolutions)
+        for sentence in narrowed.said:
+            self._say(sentence)
+        ranked = narrowed.backbones
+        space = self._space(ranked, narrowed.resolutions, pace, dataset)
         if strange := [name for name in space.backbones if name not in self.screening.known]:
             raise InvalidInput(
                 f"the study searches over {', '.join(space.backbones)}, of which {', '.join(strange)} was not screened "
@@ -202,6 +205,7 @@ class _Story:
             imbalance=max(counts) / min(counts),
             budget_s=self.budget.asked_s,
             upright=upright,
+            keeps=limits.keeps,
         )
         enqueue_first(opened, first)
         # a study that goes on may hold trials that were made under other limits
@@ -228,7 +232,7 @@ class _Story:
         session.run()
         return session
 
-    def _space(self, ranked: list[str], pace: Pace, dataset: Dataset) -> SearchSpace:
+    def _space(self, ranked: list[str], sides: tuple[int, ...], pace: Pace, dataset: Dataset) -> SearchSpace:
         """The study's space: fixed by the first process that works on it, read by all others."""
         assert self.opened is not None
         study = self.opened.study
@@ -242,7 +246,7 @@ class _Story:
         space = SearchSpace(
             backbones=tuple(ranked),
             freezes=self.request.freezes,
-            resolutions=self._resolutions(ranked[0]),
+            resolutions=sides,
             augmentations=("none", "flip", "dihedral", "document"),
             views=views,
             batch_size=32 if len(dataset.positions(Split.TRAIN)) >= 256 else 16,
