@@ -4,12 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from selector.tuning.artefacts import save_model
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.jobs import winner
-from selector.tuning.jobs.common import Task, save_dataset
+from selector.tuning.jobs.common import Task, preprocess_of, save_dataset
+from selector.tuning.jobs.trial import prepare
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import MOST_SEEDS, SEEDS
 from selector.tuning.trainer import Diverged
@@ -64,3 +67,26 @@ def test_a_seed_that_diverges_does_not_cost_those_before_it(task: Task, monkeypa
     calls[0] = 1  # the first of them diverges now, and no trial's own weights are there
     with pytest.raises(Diverged):
         seeds_of(task, more_s=1e6)
+
+
+def test_an_int8_model_that_cannot_be_tested_is_left_out_with_its_reason(task: Task, tmp_path: Path) -> None:
+    draft = tmp_path / "model"
+    draft.mkdir()
+    split, _ = prepare(task, RECIPE)
+    preprocess = preprocess_of(BACKBONE, RECIPE.resolution)
+    save_model(split.model, draft, classes=task.dataset.classes, preprocess=preprocess, views=RECIPE.augment())
+    samples = task.trainable[:4]
+    labels, paths = np.array([s.label for s in samples], dtype=np.int64), [s.path for s in samples]
+    answers = np.full((4, len(task.dataset.classes)), 0.25)
+
+    def int8() -> dict[str, Any]:
+        return winner._int8(task, draft, RECIPE, paths, labels, answers, lambda event: None)
+
+    assert set(int8()) >= {"test", "macro_f1_lost", "latency_ms"}
+    assert (draft / "model.int8.onnx").is_file()
+    (draft / "preprocessing.json").unlink()  # quantised, and yet not loaded
+    assert "could not be tested: InvalidInput: " in int8()["left_out"]
+    assert (draft / "model.onnx").is_file()
+    assert not (draft / "model.int8.onnx").exists()
+    (draft / "model.onnx").write_bytes(b"no graph")
+    assert "quantiser failed: " in int8()["left_out"]
