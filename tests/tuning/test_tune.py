@@ -179,6 +179,33 @@ def test_resume_under_a_tighter_limit_hands_over_what_keeps_it(cells: Path, weig
     assert views["count"] == 1
 
 
+def test_killed_jobs_lose_neither_the_only_backbone_nor_the_winner(cells: Path, weights: Path) -> None:
+    killed: list[str] = []
+
+    heard: list[str] = []
+
+    def hear(progress: Progress) -> None:
+        heard.append(progress.says)
+        if (progress.phase, progress.passing) == ("screening", True) or progress.says == "training the winner, seed 0":
+            if progress.phase in killed:
+                return
+            killed.append(progress.phase)
+            for worker in psutil.Process().children():
+                for job in worker.children():
+                    job.kill()
+
+    result = tune(request(cells, weights, max_trials=1, freezes=("head",)), hear)
+    assert killed == ["screening", "winner"]
+    assert any("its screening was lost (the process was killed (SIGKILL)); it is tried once more" in s for s in heard)
+    winner = result.winner
+    assert "the best trial's own weights" in winner.result["how"]
+    assert "killed: the process was killed (SIGKILL)" in winner.result["how"]
+    assert winner.result["seeds"] == []
+    assert "was lost, killed" in winner.result["int8"]["left_out"]
+    assert winner.result["onnx_agreement"]["agree"] == winner.result["test"]["images"]
+    assert "own weights" in (winner.folder / "README.md").read_text()
+
+
 def command(data: Path, weights: Path, *more: str) -> list[str]:
     return [
         sys.executable,

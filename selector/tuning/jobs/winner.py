@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
+from selector.backbones.depth import FreezeDepth
 from selector.hardware.fingerprint import installed_version
 from selector.tuning.artefacts import CALIBRATION_IMAGES, measure_latency, quantise, save_model, torch_classes
 from selector.tuning.card import CardFacts, model_card
@@ -21,7 +22,7 @@ from selector.tuning.data.dataset import Sample
 from selector.tuning.data.split import Split
 from selector.tuning.jobs.common import STATE, Emit, Task, preprocess_of
 from selector.tuning.jobs.trial import prepare, train_backing_off
-from selector.tuning.model import SplitModel
+from selector.tuning.model import SplitModel, WeightsFrom, build, split_model
 from selector.tuning.place import MODEL_FILES, hand_over
 from selector.tuning.predict import Predictor, softmax
 from selector.tuning.preprocess import Augmentation
@@ -40,6 +41,8 @@ FEWEST_OF_A_RUN = 0.6
 WHOLE_WITH_SLACK = 1.15
 """Of what a retraining took, what has to be left for another one that is to be whole."""
 
+OWN_WEIGHTS = "the best trial's own weights, trained on the training split"
+
 State = dict[str, torch.Tensor]
 
 
@@ -48,7 +51,8 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
 
     Further retrainings are done as far as `more_train_seconds` go. Where not even one fits, the trial's own weights in
     `trial_folder` are taken. Everything has to be done within `seconds`; the int8 model is left out, and the result
-    says so, where there is no time for it.
+    says so, where there is no time for it. `lost`: how a former job for this very winner was lost; nothing is trained
+    or quantised then.
     """
     started = time.monotonic()
     recipe = Recipe.from_json(arguments["recipe"])
@@ -88,12 +92,8 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
     }
     left = arguments["seconds"] - (time.monotonic() - started)
     needed = 6.0 + 1.5 * pass_s + 5 * CALIBRATION_IMAGES * pass_s / max(1, len(paths) * views.views)
-    if left < needed:
-        result["int8"] = {
-            "left_out": f"quantising and testing takes about {needed:.0f} s, {max(left, 0):.0f} s were left"
-        }
-    else:
-        result["int8"] = _int8(task, draft, recipe, paths, labels, probabilities, emit)
+    why = _why_no_int8(arguments.get("lost", ""), left, needed)
+    result["int8"] = {"left_out": why} if why else _int8(task, draft, recipe, paths, labels, probabilities, emit)
     _describe(task, draft, save, arguments, recipe, result, scores)
     hand_over(draft, save)  # the former model is only given up for a whole new one
     result["artefacts"] = [
@@ -111,6 +111,8 @@ def _final_weights(
     Runs that start from the same weights and differ in their seed alone end close to each other: the mean of their
     weights is as good as the mean of their answers at the price of one network (Wortsman et al. 2022, model soups).
     """
+    if lost := arguments.get("lost", ""):
+        return _own_weights(task, recipe, arguments), [], f"{OWN_WEIGHTS}: the retraining was lost, {lost}"
     rows = task.rows(Split.TRAIN, Split.VALIDATION)
     examples = Examples(task.labels, rows, np.empty(0, dtype=np.int64), len(task.dataset.classes))
     recipe = replace(recipe, patience=0)
@@ -151,11 +153,22 @@ def _final_weights(
     if total is None:
         state = load_file(own)
         split.model.load_state_dict(state)
-        how = "the best trial's own weights, trained on the training split: no retraining was completed"
-        return split, [], how + failed
+        return split, [], f"{OWN_WEIGHTS}: no retraining was completed{failed}"
     split.model.load_state_dict({k: v / len(seeds) if v.dtype.is_floating_point else v for k, v in total.items()})
     runs = f"mean weights of {len(seeds)} runs (seeds {', '.join(map(str, seeds))})" if len(seeds) > 1 else "one run"
     return split, seeds, f"trained again on train and validation: {runs}{failed}"
+
+
+def _own_weights(task: Task, recipe: Recipe, arguments: dict[str, Any]) -> SplitModel:
+    """The trial's model with the weights that it ended with."""
+    model = build(
+        recipe.backbone,
+        len(task.dataset.classes),
+        WeightsFrom(task.weights_folder, task.random_init),
+        dropout=recipe.dropout,
+    )
+    model.load_state_dict(load_file(Path(arguments["trial_folder"]) / STATE))
+    return split_model(model, FreezeDepth.parse(recipe.freeze))
 
 
 def _add(total: State | None, state: State) -> State:
@@ -180,6 +193,15 @@ def _onnx_logits(folder: Path, precision: str, paths: Sequence[str], threads: in
 
     with ThreadPoolExecutor(threads) as pool:
         return np.stack(list(pool.map(one, paths)))
+
+
+def _why_no_int8(lost: str, left_s: float, needed_s: float) -> str:
+    """Why an int8 model is not even tried; empty where it is."""
+    if lost:
+        return f"the job that was to make it was lost, {lost}"
+    if left_s < needed_s:
+        return f"quantising and testing takes about {needed_s:.0f} s, {max(left_s, 0):.0f} s were left"
+    return ""
 
 
 def _int8(

@@ -6,12 +6,13 @@ from typing import Any
 
 from selector.errors import MeasurementFailed
 from selector.tuning.info import Winner
+from selector.tuning.jobs.common import STATE
 from selector.tuning.search.session import Session
 from selector.tuning.search.study import best_trial, trial_infos
 
 
 def finish(session: Session) -> Winner:
-    """Train the best trial's recipe again, test it and save it.
+    """Train the best trial's recipe again, test it and save it; where that job is lost, the trial's own weights.
 
     Raises MeasurementFailed where no trial is complete and keeps the limits, and where the model cannot be made.
     """
@@ -44,6 +45,11 @@ def finish(session: Session) -> Winner:
         "budget_seconds": request.budget_s,
     }
     ended = session.crew.perform("winner", session.task, arguments, on_event=lambda event: _hear(session, event))
+    if ended["kind"] != "done" and (folder / STATE).is_file():
+        lost = f"{ended['kind']}: {' '.join(ended['detail'].split())}"[:200]
+        session.tell(f"making the winner was lost, {lost}; the trial's own weights are taken")
+        arguments |= {"lost": lost, "seconds": budget.left_s}
+        ended = session.crew.perform("winner", session.task, arguments, on_event=lambda event: _hear(session, event))
     if ended["kind"] != "done":
         raise MeasurementFailed(f"the winner (trial {best.number}) could not be finished: {ended['detail']}")
     return Winner(best.number, recipe, views, validation, ended["result"], save)

@@ -21,6 +21,9 @@ LATER_START = 0.35
 LATER_END, FIRST_END = 0.5, 0.8
 """A pass that would last beyond this part of the budget is stopped: of a further backbone, and of the first."""
 
+LOST = ("killed", "out-of-memory", "crashed")
+"""Ends of a job that tell nothing about its backbone. The last one that could be screened is tried once more after."""
+
 LOOKS_FROM_S = 300.0
 """Shorter budgets do not look whether pictures have an upright side, which takes some seconds."""
 
@@ -60,6 +63,7 @@ class Screening:
     latency_ms: dict[str, float] = field(default_factory=dict)  # here, by "backbone@resolution"
     seconds: dict[str, tuple[float, float]] = field(default_factory=dict)  # of the pass, and of its setting up
     _failed: dict[str, str] = field(default_factory=dict)  # backbone → the kind of error
+    _again: set[str] = field(default_factory=set)  # backbones whose job was lost, and is done once more
 
     def run(self, crew: Crew, task: Task, opened: OpenStudy) -> None:
         """Screen what is not screened yet. Raises WeightsUnavailable, InvalidInput or MeasurementFailed where not one
@@ -86,7 +90,13 @@ class Screening:
                     running[number].hear(event["done"], event["all"])
                     self.say_passing(f"{running[number].name}: {event['done']} of {event['all']} images")
                 elif event["event"] == "ended":
-                    self._on_ended(running.pop(number), event, before, task, opened)
+                    passed = running.pop(number)
+                    if event["kind"] in LOST and not (self.known or waiting or running or passed.name in self._again):
+                        self.say(f"{passed.name}: its screening was lost ({event['detail']}); it is tried once more")
+                        self._again.add(passed.name)
+                        waiting.append(passed.name)
+                        continue
+                    self._on_ended(passed, event, before, task, opened)
             self._stop_what_takes_too_long(running, crew)
         if not self.known:
             self._raise()
