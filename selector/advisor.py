@@ -206,6 +206,7 @@ def recommend_on_images(
             budget_s=budget_s - ANSWERING_S,
             spent_s=spent_s,
             backbones=tuple(backbones) or short.backbones[:SHORTLIST],
+            advised=not backbones,
             weights=weights,
             random_init=random_init,
             limits=DeployLimits(bounds.get("latency_ms"), bounds.get("artifact_mb"), short.latency_ms),

@@ -23,6 +23,10 @@ class Family(StrEnum):
     MOBILENET = "mobilenet"
 
 
+DOCUMENT_DROPOUT = 0.5
+"""Of the head that the document gives a VGG (practice P4; `heads.use_document_head`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """What the pretraining did to an image (P12): resize so that `crop_pct` of the side is cropped, normalise."""

@@ -4,9 +4,8 @@ from timm.layers.classifier import ClassifierHead
 from timm.models.vgg import VGG
 from torch import nn
 
+from selector.backbones.catalog import DOCUMENT_DROPOUT
 from selector.errors import InvalidInput
-
-DOCUMENT_DROPOUT = 0.5  # practice P4
 
 
 def replace_classifier(model: nn.Module, classes: int) -> nn.Module:

@@ -107,7 +107,7 @@ def tune(
     _check(request, hardware, images, profile_folder, faults)
     if not names or hardware is not None:
         names, limits = _advised(images, hardware, weights, names, limits, store, profile_folder)
-    request = replace(request, backbones=names, limits=limits, spent_s=spent_s())
+    request = replace(request, backbones=names, advised=not request.backbones, limits=limits, spent_s=spent_s())
     if output is not None and output != Path("-"):
         with opened_output(output) as write:
             result = with_progress(lambda tell: tune_study(request, tell), quiet)

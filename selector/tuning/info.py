@@ -32,6 +32,7 @@ class TuneRequest:
     data: Path
     budget_s: float
     backbones: tuple[str, ...]
+    advised: bool = False  # whether the backbones are advice, which a study that goes on need not hear
     spent_s: float = 0.0  # of the budget, before the search began: imports, a shortlist
     freezes: tuple[str, ...] = DEFAULT_FREEZES
     resolutions: tuple[int, ...] = ()  # empty: the pretraining's, and a third more where the budget is long
@@ -56,7 +57,7 @@ class TrialInfo:
     """
 
     number: int
-    origin: str  # document-P1, document-P2, rule-based …, or "sampled"
+    origin: str  # document-P1, document-P2 ("adapted" where the space lacks what they state), rule-based …, "sampled"
     recipe: Recipe
     outcome: str
     detail: str

@@ -17,7 +17,7 @@ from selector.tuning.search.pace import Pace
 from selector.tuning.search.session import GIVE_UP_AFTER, Session, enqueue_first
 from selector.tuning.search.space import SearchSpace
 from selector.tuning.search.storage import open_storage
-from selector.tuning.search.study import OpenStudy, best_trial
+from selector.tuning.search.study import OpenStudy, best_trial, count_trials
 
 SPACE = SearchSpace(("resnet50", "vgg16"), ("head",), (224, 288), ("none", "flip"), 4, 32)
 
@@ -92,8 +92,10 @@ def test_a_search_that_finds_nothing_within_the_limits_says_so(opened: OpenStudy
             tell=said.append,
         )
         enqueue_first(opened, first := SPACE.first_trials(["vgg16"], images_per_class=9, imbalance=1, budget_s=600))
+        assert count_trials(opened.study) == 3  # none of the queue has begun
         session.run()
     assert session.stop_reason == "limits"
+    assert count_trials(opened.study) == 3 + len(first) + GIVE_UP_AFTER
     ended = [t for t in opened.study.trials if t.user_attrs.get("outcome") == "infeasible"]
     assert len(ended) == len(first) + GIVE_UP_AFTER
     assert "in a row broke the limits" in said[-1]

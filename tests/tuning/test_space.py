@@ -3,6 +3,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from selector.tuning.model import WeightsFrom, build
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.space import SearchSpace, sampler
 
@@ -38,6 +39,25 @@ def test_the_documents_two_modes_are_among_the_first_trials_as_it_states_them() 
     for params in (first["document-P1"], first["document-P2"]):
         assert (params["head_factor"], params["label_smoothing"], params["dropout"]) == (10.0, 0.1, 0.3)
         assert (params["augmentation"], params["strength"], params["class_weights"]) == ("document", 1.0, "balanced")
+
+
+def test_a_document_mode_that_the_space_lacks_is_not_called_the_documents() -> None:
+    heads = replace(SPACE, freezes=("head",))
+    first = dict(heads.first_trials(["resnet50"], images_per_class=50, imbalance=5, budget_s=1200))
+    assert "document-P1" not in first
+    assert first["document-P1, adapted"]["freeze"] == first["document-P2, adapted"]["freeze"] == "head"
+    some = replace(SPACE, freezes=("head", "last-3"))
+    first = dict(some.first_trials(["resnet50"], images_per_class=50, imbalance=5, budget_s=1200))
+    assert {origin for origin in first if origin.startswith("document")} == {"document-P1, adapted", "document-P2"}
+
+
+def test_a_vgg_is_said_to_train_with_the_dropout_that_its_head_has() -> None:
+    (_, params), *_ = SPACE.first_trials(["vgg16"], images_per_class=50, imbalance=5, budget_s=1200)
+    sampled = {**params, "dropout": 0.1}
+    recipe = SPACE.recipe(sampled, 0)
+    model = build("vgg16", 4, WeightsFrom(random_init=True), dropout=recipe.dropout)
+    assert recipe.dropout == model.head.drop.p == 0.5
+    assert SPACE.recipe({**sampled, "backbone": "resnet50"}, 0).dropout == 0.1
 
 
 def test_what_is_stored_with_the_study_is_read_back() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from selector.backbones.catalog import DOCUMENT_DROPOUT, Family, backbone
 from selector.tuning.recipe import CLASS_WEIGHTS, OPTIMISERS, Recipe, document_recipes, rule_based_recipe
 
 SHORT_BUDGET_S = 600.0
@@ -103,8 +104,11 @@ class SearchSpace:
         return recipe.freeze != "head" or self.freezes == ("head",)
 
     def recipe(self, params: dict[str, Any], seed: int) -> Recipe:
-        """The recipe that a trial's parameters stand for."""
-        return Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
+        """The recipe that a trial's parameters stand for. A VGG's dropout is its head's own, whatever was sampled."""
+        recipe = Recipe(**params, views=self.views, batch_size=self.batch_size, seed=seed)
+        if backbone(recipe.backbone).family == Family.VGG:
+            return replace(recipe, dropout=DOCUMENT_DROPOUT)
+        return recipe
 
     def first_trials(
         self,
@@ -144,7 +148,9 @@ class SearchSpace:
         if blocks and rule.freeze != "last-1":
             place = -1 if budget_s < SHORT_BUDGET_S else len(chosen)
             chosen.insert(place, (LAST_BLOCK, replace(rule, freeze="last-1")))
-        chosen += [(name, self._fit(recipe)) for name, recipe in document.items()]
+        for name, stated in document.items():
+            fitted = self._fit(stated)
+            chosen.append((name if fitted == stated else f"{name}, adapted", fitted))
         if "dihedral" in self.augmentations and rule.augmentation != "dihedral" and upright is None:
             chosen.insert(len(chosen) - 2, (f"{RULES}, dihedral", replace(rule, augmentation="dihedral")))
         if len(sides[best]) > 1:

@@ -118,8 +118,9 @@ def best_trial(opened: OpenStudy) -> FrozenTrial | None:
 
 
 def count_trials(study: optuna.Study) -> int:
-    """All trials, whatever became of them."""
-    return len(patiently(lambda: study.get_trials(deepcopy=False)))
+    """All trials that have begun, whatever became of them; those that wait in the queue are none yet."""
+    trials = patiently(lambda: study.get_trials(deepcopy=False))
+    return sum(trial.state != TrialState.WAITING for trial in trials)
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:

@@ -162,7 +162,7 @@ class _Story:
             return self.request
         space = SearchSpace.from_json(json.loads(stored))
         for option, asked, began in (
-            ("--backbones", self.request.backbones, space.backbones),
+            ("--backbones", () if self.request.advised else self.request.backbones, space.backbones),
             ("--freeze", self.request.freezes, space.freezes),
             ("--resolution", self.request.resolutions, space.resolutions),
         ):
