@@ -8,7 +8,8 @@ process alone.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -59,7 +60,8 @@ class Runtime(ABC):
 
     name: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]]  # those that it knows; hardware may lack some
-    distribution: ClassVar[str]  # the installed distribution whose version is the runtime's
+    distribution: ClassVar[str]  # whose version is the runtime's, and what to install where there is none
+    module: ClassVar[str] = ""  # what its library is imported as; empty: the distribution's own name
     loads: ClassVar[Literal["weights", "onnx"]]  # which file: a safetensors state dict or an ONNX graph
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
     side_by_side: ClassVar[bool] = False  # whether models are timed in one process, see `turns`
@@ -72,14 +74,17 @@ class Runtime(ABC):
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
-        """Whether it can be used on `machine`. Imports nothing: looks for the distribution."""
+        """Whether it can be used on `machine`. Looks for the library without importing it."""
         del machine  # the default needs a library only; runtimes that need hardware look at it
-        return installed(cls.distribution, cls.precisions)
+        return installed(cls.distribution, cls.precisions, module=cls.module)
 
     @classmethod
     def version(cls) -> str:
-        """The version of its library, as figures record it."""
-        return metadata.version(cls.distribution)
+        """The version of its library, as figures record it. Raises PackageNotFoundError where nothing tells it."""
+        found = library_version(cls.distribution, cls.module)
+        if found is None:
+            raise metadata.PackageNotFoundError(cls.distribution)
+        return found
 
     @classmethod
     def variant(cls, precision: str) -> str:
@@ -132,11 +137,48 @@ class Runtime(ABC):
             raise ValueError(f"{self.name} holds a model for [n, 3, {side}, {side}]; got {list(batch.shape)}")
 
 
-def installed(distribution: str, precisions: tuple[str, ...], *, module: str | None = None) -> Availability:
-    """Usable where the distribution's `module` can be found, with `pip install` advice where it cannot."""
-    if find_spec(module or distribution.replace("-", "_")) is None:
+def installed(distribution: str, precisions: tuple[str, ...], *, module: str = "") -> Availability:
+    """Usable where the distribution's `module` can be found and something tells its version, whatever distribution
+    brought it; with `pip install` advice where not.
+    """
+    name = module or distribution.replace("-", "_")
+    if find_spec(name) is None:
         return Availability(False, f"{distribution} is not installed; `pip install {distribution}`")
+    if library_version(distribution, module) is None:
+        return Availability(
+            False,
+            f"there is a module {name}, and neither it nor an installed distribution tells its version, which figures "
+            f"need; `pip install {distribution}`",
+        )
     return Availability(True, precisions=precisions)
+
+
+def library_version(distribution: str, module: str = "") -> str | None:
+    """The version of a library: of `distribution`, else of whichever brings `module` (onnxruntime-openvino brings
+    onnxruntime), else what the module says of itself. None where nothing tells it.
+    """
+    name = module or distribution.replace("-", "_")
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        other = distribution_of(name)
+        return _own_word(name) if other is None else metadata.version(other)
+
+
+@cache
+def distribution_of(module: str) -> str | None:
+    """An installed distribution that brings `module`; None where there is none."""
+    return min(metadata.packages_distributions().get(module, ()), default=None)
+
+
+@cache
+def _own_word(module: str) -> str | None:
+    # a library that no installer knows, from PYTHONPATH: only itself can tell, so it is imported, here alone
+    try:
+        told = getattr(import_module(module), "__version__", None)
+    except Exception:  # noqa: BLE001 - a library that cannot be imported raises whatever it likes
+        return None
+    return told if isinstance(told, str) else None
 
 
 # instruction sets in which a CPU computes with half-width numbers; without them they are emulated, slower than fp32
@@ -163,7 +205,11 @@ def on_gpu(known: tuple[str, ...], machine: Machine) -> Availability:
     Where the GPU does not tell its compute capability, fp32 alone is offered.
     """
     if not machine.gpus:
-        return Availability(False, "no NVIDIA GPU was found on this machine (nvidia-smi shows what the driver sees)")
+        return Availability(
+            False,
+            "no NVIDIA GPU was found on this machine (nvidia-smi shows what the driver sees), or CUDA_VISIBLE_DEVICES "
+            "leaves none",
+        )
     capability = compute_capability(machine) or (0, 0)
     return Availability(True, precisions=tuple(p for p in known if capability >= _GPU_NEEDS.get(p, (0, 0))))
 

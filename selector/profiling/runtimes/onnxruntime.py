@@ -7,10 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from selector.hardware.machine import Machine
-from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_gpu
-
-# whichever of them is installed brings the module `onnxruntime`
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, distribution_of, installed, on_gpu
 
 
 class OnnxRuntime(Runtime):
@@ -24,16 +21,11 @@ class OnnxRuntime(Runtime):
     # no fp16, no bf16: the provider computes the few such kernels it has in fp32 and converts around them
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "int8-dynamic", "int8-static")
     distribution: ClassVar[str] = "onnxruntime"
+    module: ClassVar[str] = "onnxruntime"  # which other distributions bring, too: onnxruntime-gpu, -openvino, -directml
     loads = "onnx"
 
     _session: Any = None  # onnxruntime publishes no types
     _pool_of: ClassVar[int | None] = None  # the process whose shared pool has been started
-
-    @classmethod
-    def version(cls) -> str:
-        """The version of whichever of its distributions is installed."""
-        found = installed_distribution(cls.distribution)
-        return metadata.version(found or cls.distribution)
 
     @classmethod
     def settings(cls, precision: str) -> str:
@@ -93,12 +85,12 @@ class OnnxRuntimeCuda(OnnxRuntime):
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
         """Usable where onnxruntime-gpu is installed and there is an NVIDIA GPU."""
-        offer = installed(cls.distribution, cls.precisions, module="onnxruntime")
-        if not offer.usable or installed_distribution(cls.distribution) != cls.distribution:
+        offer = installed(cls.distribution, cls.precisions, module=cls.module)
+        if not offer.usable or not _is_installed(cls.distribution):
             return Availability(
                 False,
-                f"{cls.distribution} is not installed; `pip uninstall onnxruntime`, whose files it shares, "
-                f"then `pip install {cls.distribution}`",
+                f"{cls.distribution} is not installed; `pip uninstall {distribution_of(cls.module) or cls.module}`, "
+                f"whose files it shares, then `pip install {cls.distribution}`",
             )
         return on_gpu(cls.precisions, machine)
 
@@ -153,12 +145,9 @@ class OnnxRuntimeCuda(OnnxRuntime):
         return [("CUDAExecutionProvider", {"use_tf32": str(int(self.precision == "tf32"))}), "CPUExecutionProvider"]
 
 
-def installed_distribution(preferred: str) -> str | None:
-    """`preferred` where it is installed, else the other one that brings the module; None where neither is."""
-    for name in (preferred, *DISTRIBUTIONS):
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-        return name
-    return None
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -36,7 +35,7 @@ class TorchCuda(Runtime):
         offer = installed(cls.distribution, cls.precisions)
         if not offer.usable:
             return offer
-        if metadata.version(cls.distribution).endswith("+cpu"):
+        if cls.version().endswith("+cpu"):
             return Availability(False, "this torch is a build without CUDA; `pip install torch` from PyPI has it")
         return on_gpu(cls.precisions, machine)
 
