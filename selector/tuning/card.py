@@ -30,7 +30,7 @@ In brackets the 95 % interval. It says how the figure would move with other test
 ## Files
 
 {{ files }}
-
+{{ int8_left_out }}
 ## Use
 
     selector predict {{ folder }} IMAGE…
@@ -75,6 +75,7 @@ class CardFacts:
     budget: float
     classes: tuple[str, ...]
     files: Mapping[str, str]  # name → what it is
+    int8_left_out: str  # why there is no int8 model; empty where there is
     folder: str
     views: int
     view_kind: str
@@ -122,6 +123,7 @@ def model_card(facts: CardFacts, scores: Scores) -> str:
         score_rows="\n".join(_score_rows(scores)),
         class_rows="\n".join(_class_rows(scores)),
         files="\n".join(f"- `{name}`: {says}" for name, says in facts.files.items()),
+        int8_left_out=f"\nThere is no int8 model: {facts.int8_left_out}.\n" if facts.int8_left_out else "",
         folder=facts.folder,
         views=facts.views,
         view_kind=facts.view_kind,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from selector.errors import InvalidInput
 from selector.tuning.data.images import UnreadableImage, read_rgb
-from selector.tuning.place import MODEL_FILES
+from selector.tuning.place import MODEL_FILES, RECORD
 from selector.tuning.preprocess import Augmentation, Preprocess
 
 
@@ -33,9 +34,7 @@ class Predictor:
         settings = folder / "preprocessing.json"
         missing = [p.name for p in (file, settings) if not p.is_file()]
         if missing == [MODEL_FILES["int8-static"]] and (folder / MODEL_FILES["fp32"]).is_file():
-            raise InvalidInput(
-                f"{folder} holds a model in fp32 alone: the budget left no time for int8 (see its README)"
-            )
+            raise InvalidInput(f"{folder} holds a model in fp32 alone: {_why_no_int8(folder)}")
         if missing:
             raise InvalidInput(
                 f"{folder} holds no {' and no '.join(missing)}; give the folder that `selector tune` saved its model in"
@@ -81,6 +80,14 @@ class Predictor:
                 continue
             order = np.argsort(-found)[:top]
             yield Prediction(str(path), tuple((self.classes[i], float(found[i])) for i in order))
+
+
+def _why_no_int8(folder: Path) -> str:
+    """What `selector tune` wrote down about the int8 model that it did not make."""
+    with suppress(OSError, ValueError, AttributeError):  # a record that is not there, or not as it was written
+        if why := json.loads((folder / RECORD).read_text(encoding="utf-8")).get("int8_left_out"):
+            return f"int8 was left out, {why}"
+    return "it came without one in int8"
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

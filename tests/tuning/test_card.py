@@ -14,6 +14,7 @@ FACTS = CardFacts(
     budget=120.0,
     classes=CLASSES,
     files={"model.onnx": "the network"},
+    int8_left_out="",
     folder="模型",
     views=2,
     view_kind="flip",
@@ -48,3 +49,9 @@ def test_a_card_says_that_weights_were_random() -> None:
     text = card(replace(FACTS, random_init=True))
     assert "**Random weights: nothing here says what a pretrained backbone would reach.**" in text
     assert "base_model" not in text
+
+
+def test_a_card_says_why_there_is_no_int8_model() -> None:
+    assert "int8" not in card(FACTS)
+    text = card(replace(FACTS, int8_left_out="the job that was to make it was lost, killed"))
+    assert "the network\n\nThere is no int8 model: the job that was to make it was lost, killed.\n\n## Use" in text

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate, WeightsUnavailable
 from selector.tuning.info import DeployLimits, Progress, TuneRequest
+from selector.tuning.predict import Predictor
 from selector.tuning.search.storage import open_storage
 from selector.tuning.search.tune import tune
 
@@ -138,8 +139,11 @@ def test_images_that_a_budget_cannot_look_at_once_are_refused_in_time(
 def test_a_limit_that_comes_with_resume_is_measured_and_what_cannot_change_is_told(cells: Path, weights: Path) -> None:
     tune(request(cells, weights, study="s", max_trials=1))
     heard: list[Progress] = []
+    limits = DeployLimits(max_latency_ms=0.001)
+    advice = request(cells, weights, study="s", resume=True, limits=limits, backbones=("vgg16",), advised=True)
     with pytest.raises(NoFeasibleCandidate, match="latency_ms by"):
-        tune(request(cells, weights, study="s", resume=True, limits=DeployLimits(max_latency_ms=0.001)), heard.append)
+        tune(advice, heard.append)
+    assert not [p.says for p in heard if "is not heard" in p.says]
     again = tune(
         request(
             cells,
@@ -157,6 +161,7 @@ def test_a_limit_that_comes_with_resume_is_measured_and_what_cannot_change_is_to
     said = " ".join(p.says for p in heard)
     assert "head, last-1: --freeze is not heard" in said
     assert "64: --resolution is not heard" in said
+    assert f"{BACKBONE}: --backbones is not heard" in said
     with pytest.raises(InvalidInput, match="random_init"):
         tune(request(cells, None, study="s", resume=True, random_init=True))
 
@@ -203,7 +208,11 @@ def test_killed_jobs_lose_neither_the_only_backbone_nor_the_winner(cells: Path, 
     assert winner.result["seeds"] == []
     assert "was lost, killed" in winner.result["int8"]["left_out"]
     assert winner.result["onnx_agreement"]["agree"] == winner.result["test"]["images"]
-    assert "own weights" in (winner.folder / "README.md").read_text()
+    card = (winner.folder / "README.md").read_text()
+    assert "Weights: the best trial's own weights" in card
+    assert "There is no int8 model: the job that was to make it was lost, killed" in card
+    with pytest.raises(InvalidInput, match="int8 was left out, the job that was to make it was lost, killed"):
+        Predictor(winner.folder, precision="int8-static")
 
 
 def command(data: Path, weights: Path, *more: str) -> list[str]:

@@ -278,7 +278,8 @@ def _describe(
         "preprocessing.json": "classes, preprocessing and the views that an answer is averaged over",
         "model.onnx": "the network in fp32; input images [n, 3, r, r], output logits",
     }
-    if "test" in result["int8"]:
+    left_out = result["int8"].get("left_out", "")
+    if not left_out:
         lost = result["int8"]["macro_f1_lost"]
         files["model.int8.onnx"] = (
             f"the same in int8, macro-F1 lower by {lost['value']:.3f} ({lost['low']:.3f} – {lost['high']:.3f}) on the "
@@ -292,6 +293,7 @@ def _describe(
         budget=arguments["budget_seconds"],
         classes=task.dataset.classes,
         files=files,
+        int8_left_out=left_out,
         folder=save.name,
         views=arguments["predict_views"],
         view_kind=recipe.augmentation if arguments["predict_views"] > 1 else "as it is",
@@ -312,6 +314,7 @@ def _describe(
         "weights_digest": arguments["weights_digest"],
         "data_digest": task.dataset.split_digest,
         "random_init": task.random_init,
+        "int8_left_out": left_out,
     }
     text = json.dumps(reproduce, ensure_ascii=False, indent=2)
     (draft / "reproduce.json").write_text(text, encoding="utf-8")
