@@ -62,6 +62,16 @@ def test_a_graph_that_answers_otherwise_is_refused_and_not_kept(monkeypatch: pyt
     assert not list(wanted.folder.parent.glob(".making-*"))
 
 
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    wanted = recipe("weights", SMALL, resolution=64)
+    left = wanted.folder.parent / ".making-abc"
+    left.mkdir(parents=True)
+    (left / "weights.safetensors").write_bytes(b"half")
+    make(wanted)
+    assert list(wanted.folder.parent.iterdir()) == [wanted.folder]
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8-dynamic", "int8-static", "int8-static-symmetric"])
 def test_lossy_graphs_take_any_batch_and_say_how_like_eager_they_are(precision: str) -> None:
     import onnx

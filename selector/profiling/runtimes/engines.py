@@ -9,7 +9,6 @@ driver, the library and its version, and the flags. It appears there whole or no
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from selector import resources
 from selector.errors import MeasurementFailed
+from selector.profiling.runtimes.drafts import draft, put_in_place
 
 MAX_BATCH = 64  # engines take 1 to so many images, and are tuned for one
 
@@ -65,20 +65,16 @@ def build_engine(library: ModuleType, graph: Path, target: Target, *, tf32: bool
     folder = engines / f"{graph.parent.name}-{target.architecture.lower()}-{digest}"
     cached = folder.is_dir()
     if not cached:
-        engines.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".building-", dir=engines))
-        try:
-            _build(library, graph, target, tf32, draft, key)
-            _put_in_place(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        with draft(engines, ".building-") as made:
+            _build(library, graph, target, tf32, made, key)
+            put_in_place(made, folder)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "model.engine"
     return Engine(path, path.stat().st_size, about["build_s"], tuple(about["log"]), cached)
 
 
-def _build(library: ModuleType, graph: Path, target: Target, tf32: bool, draft: Path, key: dict[str, Any]) -> None:
-    """Build into the folder `draft`: the engine, and `about.json` with its key, time and log."""
+def _build(library: ModuleType, graph: Path, target: Target, tf32: bool, made: Path, key: dict[str, Any]) -> None:
+    """Build into the folder `made`: the engine, and `about.json` with its key, time and log."""
     start = perf_counter()
     logger = recorder(library)
     builder = library.Builder(logger)
@@ -100,11 +96,11 @@ def _build(library: ModuleType, graph: Path, target: Target, tf32: bool, draft: 
     serialised = builder.build_serialized_network(network, config)
     if serialised is None:
         raise MeasurementFailed(f"{library.__name__} built no engine of {graph.parent.name}: {logger.complaints()}")
-    (draft / "model.engine").write_bytes(serialised)
+    (made / "model.engine").write_bytes(serialised)
     if cache is not None:
         write_whole(timings, bytes(cache.serialize()))
     about = {**key, "build_s": perf_counter() - start, "log": logger.lines}
-    (draft / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+    (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _aim(library: ModuleType, config: Any, target: Target) -> None:
@@ -156,15 +152,6 @@ def recorder(library: ModuleType) -> Any:
             return "; ".join(errors or self.lines[-1:]) or "no reason given"
 
     return Recorder()
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    """Move the finished folder; where another process was faster, its equal stays."""
-    try:
-        os.rename(draft, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
 
 
 def write_whole(file: Path, content: bytes) -> None:

@@ -10,9 +10,6 @@ compared with.
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,6 +28,7 @@ from selector.profiling.agreement import agreement
 from selector.profiling.images import ImageSet
 from selector.profiling.material import Material
 from selector.profiling.runtimes.base import ModelFile, Runtime
+from selector.profiling.runtimes.drafts import draft, put_in_place
 
 if TYPE_CHECKING:
     import torch
@@ -132,31 +130,15 @@ def make(wanted: Recipe) -> Path:
     """
     if wanted.path.exists():
         return wanted.path
-    cache = wanted.folder.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
-    try:
-        file = draft / FILE_NAMES[wanted.kind]
-        save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite, "reference": _save_reference}[
-            wanted.kind
-        ]
-        notes = save(wanted, file)
+    save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite, "reference": _save_reference}
+    with draft(wanted.folder.parent, ".making-") as made:
+        file = made / FILE_NAMES[wanted.kind]
+        notes = save[wanted.kind](wanted, file)
         digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
-        (draft / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
-        _put_in_place(draft, wanted.folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        put_in_place(made, wanted.folder)
     return wanted.path
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    """Move the finished folder; where another process was faster, its equal stays."""
-    try:
-        os.rename(draft, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
 
 
 def _model(wanted: Recipe) -> "torch.nn.Module":

@@ -77,6 +77,12 @@ def test_what_an_engine_depends_on_names_its_folder(engines: Built) -> None:
 
 
 @needs_rtx
+def test_what_a_killed_build_left_goes_with_the_next(engines: Built, model_home: Path) -> None:
+    assert engines
+    assert not list((model_home / "cache" / "engines").glob(".building-*"))
+
+
+@needs_rtx
 def test_an_architecture_that_is_not_served_is_told(engines: Built) -> None:
     assert "does not serve SM90" in str(engines["resnet18 fp32"]["hopper"])
 
@@ -131,6 +137,7 @@ def build_all(home: Path) -> Built:
     from selector.profiling.runtimes.engines import build_engine
 
     built: Built = {}
+    (home / "cache" / "engines" / ".building-abc").mkdir(parents=True)  # of a process that was killed
     for backbone, precision in BUILDS:
         graph = wanted(backbone, precision).path
         both = [build_engine(tensorrt_rtx, graph, SM89, tf32=precision == "tf32") for _ in range(2)]
