@@ -253,6 +253,6 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         note = f"; {unstable} marked ~ never settled" if unstable else ""
         if session.timed_s:
             note += f"; {wall_s:.0f} s, {1 - session.timed_s / wall_s:.0%} of it outside timed work"
-        if failed := len({failure.job for failure in session.failures}):
+        if failed := len({failure.job for failure in session.failures if failure.whole}):
             note += f"; configurations that failed, as said above: {failed} of {asked}"
         console.print(f"{len(session.records)} figures are in the evidence store{note}")

@@ -104,7 +104,7 @@ class Progress:
             made.add_column(heading)  # narrower where the terminal is, by what `named` says
         for heading in ("px", "threads", "ms", *(heading for _, heading in COLUMNS)):
             made.add_column(heading, justify="right", no_wrap=True)
-        failed = {key_of_job(failure.job): failure.outcome for failure in self.failures}
+        failed = {key_of_job(failure.job): failure.outcome for failure in self.failures if failure.whole}
         underway = {key_of_job(job): progress for job, progress in self._underway.items() if progress > 0}
         rows: dict[Key, dict[str, Record]] = {**{key: {} for key in (*failed, *underway)}, **self._rows}
         if len(rows) > most_rows:

@@ -7,7 +7,7 @@ in a file beside the model's; who clears the cache of models clears it, too.
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from selector.profiling.runtimes.base import Logits, Runtime
 
 LOSSY = ("tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Precisions whose figures carry their agreement with fp32."""
+
+WITHOUT = "measured without its agreement with fp32: "
+"""How the failure of an agreement begins, which loses no other figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,10 @@ def agreement(reference: Logits, answer: Logits) -> Agreement:
     return Agreement(float(100 * same.mean()), float(cosines.mean()), len(a))
 
 
-def measure_agreement(loaded: Runtime, images: ImageSet, reference: Path) -> Agreement:
-    """Run the images through a loaded model, one by one, and compare with the reference's logits (`export`)."""
-    batch = images.load(loaded.model.backbone, loaded.model.resolution)
-    answers = np.concatenate([loaded.run(image[None]) for image in batch])
-    return agreement(np.load(reference), answers)
+def answers(loaded: Runtime, images: ImageSet) -> Iterator[Logits]:
+    """Logits [1, classes] of a loaded model for each image, one by one as they are asked for."""
+    for image in images.each(loaded.model.backbone, loaded.model.resolution):
+        yield loaded.run(image[None])
 
 
 def kept_agreement(place: Path, of: Mapping[str, object]) -> Agreement | None:

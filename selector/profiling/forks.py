@@ -49,8 +49,25 @@ def in_fork(work: Callable[[], dict[str, Any]], *, patience_s: float) -> Outcome
     def only() -> Iterator[dict[str, Any]]:
         yield work()
 
-    with Forked(only) as fork:
-        return fork.ask(patience_s=patience_s)
+    return in_steps(only, patience_s=patience_s)
+
+
+def in_steps(
+    steps: Callable[[], Iterator[dict[str, Any]]],
+    *,
+    patience_s: float,
+    told: Callable[[float], None] = lambda progress: None,
+) -> Outcome:
+    """Run `steps` in a forked process up to its result, and wait for each at most `patience_s` seconds.
+
+    A step that is no result is {"progress": how much is done, 0 to 1}, which is `told`.
+    """
+    with Forked(steps) as fork:
+        while True:
+            outcome = fork.ask(patience_s=patience_s)
+            if outcome.kind != "done" or "progress" not in outcome.result:
+                return outcome
+            told(outcome.result["progress"])
 
 
 class Forked:

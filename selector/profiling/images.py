@@ -7,10 +7,11 @@ white noise would; they show no objects.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 from selector.backbones import catalog
 from selector.backbones.catalog import Preprocessing
 from selector.errors import InvalidInput
-from selector.profiling.runtimes.base import Batch
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pixels = NDArray[np.float32]  # [3, side, side]
 Role = Literal["calibration", "agreement"]
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SYNTHETIC = {"calibration": 32, "agreement": 32}
-MOST = {"calibration": 64, "agreement": 256}
+MOST: dict[Role, int] = {"calibration": 64, "agreement": 256}
 _SEEDS = {"calibration": 1, "agreement": 2}
 
 
@@ -48,34 +52,34 @@ class ImageSet:
         kind = f"{self.folder} (content {self.digest})" if self.folder else "seeded synthetic images of 1/f noise"
         return f"{self.count} of {kind}" if self.folder else f"{self.count} {kind}"
 
-    def load(self, backbone: str, resolution: int) -> Batch:
-        """All images, [n, 3, resolution, resolution], preprocessed as the backbone's pretraining did (P12).
-
-        Raises InvalidInput for files that are no images, all of them told at once.
+    def each(self, backbone: str, resolution: int) -> Iterator[Pixels]:
+        """The images one after another, [3, resolution, resolution], preprocessed as for the backbone's pretraining
+        (P12). Raises InvalidInput for a file that is no image; `unreadable` tells of all such files at once.
         """
         how = catalog.backbone(backbone).preprocessing
-        if not self.folder:
-            pixels = synthetic(SYNTHETIC[self.role], resolution, seed=_SEEDS[self.role])
-        else:
-            pixels = _read(_chosen(self.role, self.folder), resolution, how)
         mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (how.mean, how.std))
-        return np.ascontiguousarray((pixels - mean) / std, dtype=np.float32)
+        found: Iterator[Pixels]
+        if self.folder:
+            found = (_read(file, resolution, how) for file in _chosen(self.role, self.folder))
+        else:
+            found = synthetic(SYNTHETIC[self.role], resolution, seed=_SEEDS[self.role])
+        for pixels in found:
+            yield np.ascontiguousarray((pixels - mean) / std, dtype=np.float32)
 
 
-def synthetic(count: int, side: int, *, seed: int) -> NDArray[np.float32]:
-    """Images [count, 3, side, side] in 0…1, each of another brightness, contrast and smoothness."""
+def synthetic(count: int, side: int, *, seed: int) -> Iterator[Pixels]:
+    """Images [3, side, side] in 0…1, each of another brightness, contrast and smoothness."""
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     frequency[0, 0] = 1 / side  # the mean is set below
-    images = np.empty((count, 3, side, side), dtype=np.float32)
-    for image in images:
+    for _ in range(count):
         falloff = random.uniform(0.8, 1.4)  # the exponents of single photographs spread about 1
         noise = np.fft.rfft2(random.standard_normal((4, side, side))) / frequency**falloff
         fields = np.fft.irfft2(noise, s=(side, side))
         fields /= fields.std(axis=(1, 2), keepdims=True)
         grey, colours = fields[0], fields[1:]
-        image[:] = random.uniform(0.3, 0.6) + random.uniform(0.1, 0.25) * (0.9 * grey + 0.4 * colours)
-    return np.clip(images, 0, 1)
+        image = random.uniform(0.3, 0.6) + random.uniform(0.1, 0.25) * (0.9 * grey + 0.4 * colours)
+        yield np.clip(image.astype(np.float32), 0, 1)
 
 
 def image_files(folder: str) -> list[Path]:
@@ -90,6 +94,18 @@ def image_files(folder: str) -> list[Path]:
             "one to calibrate on and another to compare on"
         )
     return files
+
+
+def unreadable(folder: str) -> list[str]:
+    """A sentence for each image of both sets that cannot be decoded. Raises InvalidInput as `image_files` does."""
+    faults: list[str] = []
+    for role in MOST:
+        for file in _chosen(role, folder):
+            try:
+                _decoded(file, small=True)
+            except InvalidInput as error:
+                faults += error.faults
+    return faults
 
 
 @lru_cache(maxsize=16)
@@ -109,29 +125,37 @@ def _digest(role: Role, folder: str) -> str:
     if folder:
         text = hashlib.sha256(role.encode())
         for file in _chosen(role, folder):
-            text.update(hashlib.file_digest(file.open("rb"), "sha256").digest())
+            with file.open("rb") as stream:
+                text.update(hashlib.file_digest(stream, "sha256").digest())
     return text.hexdigest()[:12]
 
 
-def _read(files: tuple[Path, ...], resolution: int, how: Preprocessing) -> NDArray[np.float32]:
-    """Files as [n, 3, resolution, resolution] in 0…1: the short side resized, the middle cut out."""
-    from PIL import Image, UnidentifiedImageError
+def _read(file: Path, resolution: int, how: Preprocessing) -> Pixels:
+    """A file as [3, resolution, resolution] in 0…1: the short side resized, the middle cut out."""
+    from PIL.Image import Resampling
 
-    images, faults = np.empty((len(files), 3, resolution, resolution), dtype=np.float32), []
-    filters = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
-    for image, file in zip(images, files, strict=True):
-        try:
-            with Image.open(file) as opened:
-                picture = opened.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            faults.append(f"{file} cannot be read as an image: {error}")
-            continue
-        scale = resolution / how.crop_pct / min(picture.size)
-        size = [max(resolution, round(side * scale)) for side in picture.size]
-        picture = picture.resize((size[0], size[1]), filters.get(how.interpolation, Image.Resampling.BICUBIC))
-        left, top = ((side - resolution) // 2 for side in size)
-        cut = picture.crop((left, top, left + resolution, top + resolution))
-        image[:] = np.asarray(cut, dtype=np.float32).transpose(2, 0, 1) / 255
-    if faults:
-        raise InvalidInput(faults)
-    return images
+    filters = {"bilinear": Resampling.BILINEAR, "nearest": Resampling.NEAREST}
+    picture = _decoded(file)
+    scale = resolution / how.crop_pct / min(picture.size)
+    size = [max(resolution, round(side * scale)) for side in picture.size]
+    picture = picture.resize((size[0], size[1]), filters.get(how.interpolation, Resampling.BICUBIC))
+    left, top = ((side - resolution) // 2 for side in size)
+    cut = picture.crop((left, top, left + resolution, top + resolution))
+    return np.asarray(cut, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+
+
+def _decoded(file: Path, *, small: bool = False) -> "Image":
+    """The whole file decoded as RGB; with `small` no larger than the format can without decoding more, which is quick.
+
+    Raises InvalidInput with the file's name for whatever is wrong with it.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as opened:
+            if small:
+                opened.draft(None, (1, 1))
+            return opened.convert("RGB")
+    except Exception as error:  # damaged data make decoders raise what they like: SyntaxError, struct.error, …
+        why = str(error) or type(error).__name__
+        raise InvalidInput(f"{file} cannot be read as an image: {why}") from error

@@ -86,7 +86,7 @@ _KINDS = {InferenceJob: "inference", ThroughputJob: "throughput", TrainingJob: "
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A configuration that gave no figure.
+    """A configuration that gave no figure, or not all.
 
     `outcome`: crashed | hung | out-of-memory | killed | failed | unavailable. `detail` is for people.
     """
@@ -94,6 +94,7 @@ class Failure:
     job: Job
     outcome: str
     detail: str
+    whole: bool = True  # False: it lacks its agreement with fp32, and nothing else
 
     def as_json(self) -> dict[str, Any]:
         """The contract's {what, outcome, detail}, with the job's fields beside it."""

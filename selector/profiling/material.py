@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from selector.errors import InvalidInput, WeightsUnavailable
-from selector.profiling.images import ImageSet, image_files
+from selector.profiling.images import ImageSet, unreadable
 from selector.profiling.models import WEIGHTS_NOTE
 
 
@@ -18,16 +18,18 @@ class Material:
     images: Path | None = None
 
     def check(self, backbones: tuple[str, ...]) -> None:
-        """Raises InvalidInput with all that is missing for these backbones."""
+        """Read all files once. Raises InvalidInput with all that are missing or cannot be read for these backbones."""
         faults: list[str] = []
         for name in backbones:
             try:
-                self.weights_file(name)
+                self.weights_digest(name)
             except InvalidInput as error:
                 faults += error.faults
+            except OSError as error:
+                faults.append(f"the weights of {name} in {str(self.weights)!r} cannot be read: {error}")
         if self.images is not None:
             try:
-                image_files(str(self.images))
+                faults += unreadable(self.folder)
             except InvalidInput as error:
                 faults += error.faults
         if faults:

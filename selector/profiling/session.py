@@ -14,7 +14,7 @@ from selector.evidence.record import Record
 from selector.hardware.fingerprint import environment, fingerprint
 from selector.hardware.machine import Machine
 from selector.profiling import runtimes
-from selector.profiling.agreement import LOSSY
+from selector.profiling.agreement import LOSSY, WITHOUT
 from selector.profiling.files import agreement_place, model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.material import Material
@@ -135,8 +135,8 @@ class Session:
         references = {
             job: r for job in with_model if job not in self.kept.cold and (r := reference_recipe(job, self.material))
         }
-        with_reference = self._make(list(references), references, reference=True)
-        return [job for job in with_model if job not in references or job in with_reference]
+        self._make(list(references), references, reference=True)  # a job is measured without one, too
+        return with_model
 
     def _make(
         self, jobs: Sequence[ModelJob], wanted: Mapping[ModelJob, Recipe], *, reference: bool = False
@@ -160,9 +160,10 @@ class Session:
                 self.listener.done(len(same))
             elif event["event"] == "failed":
                 failed.update(same)
-                self.failures += [Failure(other, event["outcome"], event["detail"]) for other in same if other != job]
-                # the file and all that would have come after it
-                self.listener.done(sum(self._steps(other) + (not reference) for other in same))
+                whole, detail = not reference, (WITHOUT if reference else "") + event["detail"]
+                self.failures[-1:] = [Failure(other, event["outcome"], detail, whole) for other in same]
+                # the file and, where it is the model's, all that would have come after it
+                self.listener.done(sum(1 + self._steps(other) if whole else 1 for other in same))
         return [job for job in jobs if job not in failed]
 
     def _measure(self, lane: Sequence[InferenceJob]) -> None:
@@ -209,9 +210,9 @@ class Session:
         return crowded
 
     def _reference(self, job: InferenceJob) -> dict[str, Any] | None:
-        """What a lossy job is compared with, and where the result is kept; None for another job."""
+        """What a lossy job is compared with, and where the result is kept; None for another job, and without it."""
         reference = reference_recipe(job, self.material)
-        if reference is None:
+        if reference is None or not reference.path.exists():
             return None
         kept, of = agreement_place(job, self.material, self.fingerprint)
         return {"logits": str(reference.path), "images": reference.images_folder, "kept": str(kept), "of": of}
@@ -283,8 +284,9 @@ class Session:
                     current = event["id"]
                     job = pending[current]
                     self.listener.at(job, doing, event.get("progress", 0.0))
-                    if event["event"] == "failed":
-                        self.failures.append(Failure(job, event["outcome"], event["detail"]))
+                    if event["event"] in ("failed", "no-agreement"):
+                        whole = event["event"] == "failed"
+                        self.failures.append(Failure(job, event["outcome"], event["detail"], whole))
                     if event["event"] in OVER or event.get("last"):
                         del pending[current]
                         current, idle_deaths = None, 0

@@ -24,14 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.profiling import forks, runtimes
-from selector.profiling.agreement import Agreement, keep_agreement, kept_agreement, measure_agreement
+from selector.profiling.agreement import (
+    WITHOUT,
+    Agreement,
+    agreement,
+    answers,
+    keep_agreement,
+    kept_agreement,
+)
 from selector.profiling.channel import Channel
 from selector.profiling.forks import Forked, Outcome
 from selector.profiling.images import ImageSet
 from selector.profiling.lifetime import Wanted, life
 from selector.profiling.memory import mapped_library_pages
 from selector.profiling.protocol import Settings
-from selector.profiling.runtimes.base import Runtime
+from selector.profiling.runtimes.base import Logits, Runtime
 
 RELEASE_S = 30.0
 """A model that is not let go of within this time is ended."""
@@ -125,7 +132,7 @@ class Hall:
             own.close()  # its memory, and a GPU's context, before another process of the same model begins
         if outcome.kind == "done" and wanted.cold and item.get("reference"):
             self.channel.announce("turn", id=id_)  # a new patience begins
-            outcome = self._with_agreement(outcome.result, wanted, item["reference"])
+            outcome = self._with_agreement(id_, outcome.result, wanted, item["reference"])
         if outcome.kind != "done":
             own.close()
             fail(self.channel, id_, outcome, beside=bool(self.turns))
@@ -136,28 +143,42 @@ class Hall:
             self.turns.append(Turn(id_, model, own.close))
         return True
 
-    def _with_agreement(self, cold: dict[str, Any], wanted: Wanted, reference: dict[str, Any]) -> Outcome:
+    def _with_agreement(self, id_: int, cold: dict[str, Any], wanted: Wanted, reference: dict[str, Any]) -> Outcome:
         """A model's first moments with its agreement with fp32, measured where nobody has kept it.
 
-        In a process of its own: it would leave another heap behind than a model has whose agreement is known.
+        In a process of its own: it would leave another heap behind than a model has whose agreement is known. Where
+        that fails, the parent is told so and the first moments come without.
         """
         place, of = Path(reference["kept"]), reference["of"]
         found = kept_agreement(place, of)
         if found is None:
             work = partial(_agreement, self.runtime, wanted, reference)
-            outcome = forks.in_fork(work, patience_s=self.patience_s)
+            outcome = forks.in_steps(
+                work,
+                patience_s=self.patience_s,
+                told=lambda progress: self.channel.announce("turn", id=id_, progress=progress),
+            )
+            if outcome.kind == "out-of-memory" and self.turns:
+                return outcome  # it may find room without the others
             if outcome.kind != "done":
-                return outcome
+                detail = f"{WITHOUT}{outcome.detail}"
+                self.channel.tell("no-agreement", id=id_, outcome=outcome.kind, detail=detail)
+                return Outcome("done", cold)
             found = Agreement(**outcome.result)
             keep_agreement(place, of, found)
         both = {"agreement_top1": found.top1, "cosine_logits": found.cosine}
         return Outcome("done", {**cold, "result": {**cold["result"], **both}})
 
 
-def _agreement(runtime: type[Runtime], wanted: Wanted, reference: dict[str, Any]) -> dict[str, Any]:
+def _agreement(runtime: type[Runtime], wanted: Wanted, reference: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A step after each image, and at last the agreement: a slow model's images may take longer than any patience."""
     images = ImageSet("agreement", reference["images"])
+    found: list[Logits] = []
     with runtime(wanted.file, precision=wanted.job.precision, threads=wanted.job.threads) as loaded:
-        return asdict(measure_agreement(loaded, images, Path(reference["logits"])))
+        for logits in answers(loaded, images):
+            found.append(logits)
+            yield {"progress": len(found) / images.count}
+    yield asdict(agreement(np.load(reference["logits"]), np.concatenate(found)))
 
 
 def take_turns(channel: Channel, turns: Sequence[Turn], *, patience_s: float) -> None:

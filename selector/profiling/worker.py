@@ -5,7 +5,7 @@ line from the parent: so what is finished is stored before the next thing starts
 is timed. Libraries may print what they like: their stdout is turned to stderr.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -42,15 +42,15 @@ def export(channel: Channel, task: dict[str, Any]) -> None:
     import timm  # noqa: F401 - imported once, before the forks
     import torch.onnx
 
-    from selector.profiling.runtimes.export import Recipe, make
+    from selector.profiling.runtimes.export import Recipe, making
 
     torch.set_num_threads(task["threads"])
     for item in task["items"]:
         wanted = Recipe(**item["recipe"])
 
-        def work(wanted: Recipe = wanted) -> dict[str, Any]:
-            make(wanted)
-            return {}
+        def work(wanted: Recipe = wanted) -> Iterator[dict[str, Any]]:
+            yield from ({"progress": done} for done in making(wanted))
+            yield {}
 
         _in_fork(channel, item["id"], "exported", work, task["patience_s"])
 
@@ -69,8 +69,8 @@ def training(channel: Channel, task: dict[str, Any]) -> None:
         job = job_from_json(item["job"])
         assert isinstance(job, TrainingJob)
 
-        def work(job: TrainingJob = job) -> dict[str, Any]:
-            return to_json(measure_training(job, settings, libraries))
+        def work(job: TrainingJob = job) -> Iterator[dict[str, Any]]:
+            yield to_json(measure_training(job, settings, libraries))
 
         _in_fork(channel, item["id"], "trained", work, task["patience_s"])
 
@@ -127,10 +127,12 @@ def by_block(channel: Channel, task: dict[str, Any]) -> None:
     channel.tell("blocks", result=time_blocks(task["backbone"], task["resolution"]))
 
 
-def _in_fork(channel: Channel, id_: int, event: str, work: Callable[[], dict[str, Any]], patience_s: float) -> None:
-    """Run `work` in a fork and tell the parent its result as `event`, or its failure."""
+def _in_fork(
+    channel: Channel, id_: int, event: str, work: Callable[[], Iterator[dict[str, Any]]], patience_s: float
+) -> None:
+    """Run `work` in a fork and tell the parent its result as `event`, or its failure; and its steps, if it has any."""
     channel.announce("turn", id=id_)
-    outcome = forks.in_fork(work, patience_s=patience_s)
+    outcome = forks.in_steps(work, patience_s=patience_s, told=lambda p: channel.announce("turn", id=id_, progress=p))
     if outcome.kind == "done":
         channel.tell(event, id=id_, result=outcome.result, last=True)
     else:

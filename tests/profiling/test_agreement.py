@@ -10,9 +10,9 @@ import pytest
 from test_session import QUICK, SMALL, Ear
 
 from selector.hardware.machine import detect
-from selector.profiling.agreement import Agreement, agreement, keep_agreement, kept_agreement
+from selector.profiling.agreement import WITHOUT, Agreement, agreement, keep_agreement, kept_agreement
 from selector.profiling.files import agreement_place, model_recipe
-from selector.profiling.jobs import InferenceJob
+from selector.profiling.jobs import InferenceJob, Job
 from selector.profiling.material import Material
 from selector.profiling.session import Session, Thoroughness
 
@@ -96,6 +96,64 @@ def test_an_agreement_is_measured_once_and_lies_beside_its_model(
     assert agreement_place(job, Material(), "f")[0] != agreement_place(job, Material(), "g")[0]
 
 
+def run(job: InferenceJob, material: Material) -> Session:
+    made = Session(detect(), lambda records: None, Steps(), Thoroughness(QUICK, QUICK, QUICK, 100.0), material)
+    made.run([job])
+    return made
+
+
+class Steps(Ear):
+    """Notes how far each thing that was done had come whenever it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: dict[str, list[float]] = {}
+
+    def at(self, job: Job, doing: str, progress: float) -> None:
+        super().at(job, doing, progress)
+        self.heard.setdefault(doing, []).append(progress)
+
+
+def test_images_are_answered_one_by_one_and_each_is_a_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    made = run(InferenceJob(SMALL, "onnxruntime", "int8-dynamic", 64, 1), Material())
+    assert made.failures == []
+    assert isinstance(made.listener, Steps)
+    each = {(i + 1) / 32 for i in range(32)}
+    for doing in ("making its model file", "timing"):  # the reference's images, then the model's own
+        assert each <= set(made.listener.heard[doing])
+
+
+def told(made: Session) -> set[str]:
+    return {r.figure.metric.name for r in made.records}
+
+
+def test_an_agreement_that_fails_loses_no_other_figure(fakes: None, home: Path) -> None:
+    made = run(InferenceJob(SMALL, "answers-one-image", "int8-dynamic", 64, 1), Material())
+    assert {"latency_ms_p50", "load_ms"} <= told(made)
+    assert "agreement_top1" not in told(made)
+    (failure,) = made.failures
+    assert (failure.outcome, failure.whole) == ("failed", False)
+    assert failure.detail == f"{WITHOUT}ValueError: another image"
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
+def test_a_reference_that_cannot_be_made_loses_the_agreement_alone(home: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(b"no png")
+    made = run(InferenceJob(SMALL, "onnxruntime", "int8-dynamic", 64, 1), Material(images=tmp_path))
+    assert {"latency_ms_p50", "load_ms"} <= told(made)
+    assert "agreement_top1" not in told(made)
+    (failure,) = made.failures
+    assert (failure.outcome, failure.whole) == ("failed", False)
+    assert failure.detail.startswith(f"{WITHOUT}InvalidInput: {tmp_path}")
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
 def test_agreement_tells_dynamic_from_static_int8_on_real_photographs(home: Path, tmp_path: Path) -> None:
     """ImageNet weights of Lite0, photographs of solar cells: dynamic quantisation touches the classifier
     alone and nearly always names fp32's class; the static graph less often."""
@@ -126,7 +184,7 @@ def test_agreement_tells_dynamic_from_static_int8_on_real_photographs(home: Path
 def compare(weights: Path, images: Path) -> dict[str, object]:
     from dataclasses import asdict
 
-    from selector.profiling.agreement import measure_agreement
+    from selector.profiling.agreement import answers
     from selector.profiling.material import Material
     from selector.profiling.runtimes import runtime
     from selector.profiling.runtimes.export import make, recipe, recipe_for
@@ -145,7 +203,8 @@ def compare(weights: Path, images: Path) -> dict[str, object]:
     seen: dict[str, object] = {"images": material.agreement().count}
     for precision, graph in graphs.items():
         with kind(graph.model_file(side), precision=precision, threads=1) as loaded:
-            seen[precision] = asdict(measure_agreement(loaded, material.agreement(), reference))
+            found = np.concatenate(list(answers(loaded, material.agreement())))
+            seen[precision] = asdict(agreement(np.load(reference), found))
     return seen
 
 

@@ -6,7 +6,9 @@ from PIL import Image
 
 from selector.backbones import catalog
 from selector.errors import InvalidInput
-from selector.profiling.images import SYNTHETIC, ImageSet, synthetic
+from selector.profiling import images
+from selector.profiling.images import SYNTHETIC, ImageSet, synthetic, unreadable
+from selector.profiling.material import Material
 
 BACKBONE = "tf_efficientnet_lite0"  # mean and deviation 0.5: pixels 0…1 become −1…1
 
@@ -23,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_synthetic_images_are_the_same_each_time_and_differ_between_purposes() -> None:
     sets = [ImageSet("calibration"), ImageSet("calibration"), ImageSet("agreement")]
-    first, again, other = (s.load(BACKBONE, 48) for s in sets)
+    first, again, other = (np.stack(list(s.each(BACKBONE, 48))) for s in sets)
     assert first.shape == (SYNTHETIC["calibration"], 3, 48, 48)
     assert first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
@@ -32,10 +34,10 @@ def test_synthetic_images_are_the_same_each_time_and_differ_between_purposes() -
 
 
 def test_synthetic_images_fall_off_with_frequency_as_photographs_do() -> None:
-    images = synthetic(16, 128, seed=0)
-    assert images.min() >= 0
-    assert images.max() <= 1
-    power = (np.abs(np.fft.fft2(images - images.mean(axis=(2, 3), keepdims=True))) ** 2).mean(axis=(0, 1))
+    made = np.stack(list(synthetic(16, 128, seed=0)))
+    assert made.min() >= 0
+    assert made.max() <= 1
+    power = (np.abs(np.fft.fft2(made - made.mean(axis=(2, 3), keepdims=True))) ** 2).mean(axis=(0, 1))
     along = np.arange(4, 40)
     slope = np.polyfit(np.log(along), np.log(power[0, 4:40]), 1)[0]
     assert -2.8 < slope < -1.2  # amplitude 1/f: power 1/f²
@@ -44,7 +46,7 @@ def test_synthetic_images_fall_off_with_frequency_as_photographs_do() -> None:
 def test_a_folders_images_serve_one_purpose_each(folder: Path) -> None:
     calibration, agreement = ImageSet("calibration", str(folder)), ImageSet("agreement", str(folder))
     assert (calibration.count, agreement.count) == (2, 8)
-    values = [float(image.mean()) for s in (calibration, agreement) for image in s.load(BACKBONE, 32)]
+    values = [float(image.mean()) for s in (calibration, agreement) for image in s.each(BACKBONE, 32)]
     expected = sorted(25 * i / 255 * 2 - 1 for i in range(10))  # each image once, normalised
     assert sorted(values) == pytest.approx(expected, abs=1e-5)
     assert str(folder) in str(calibration)
@@ -52,8 +54,6 @@ def test_a_folders_images_serve_one_purpose_each(folder: Path) -> None:
 
 
 def test_the_digest_follows_the_content(folder: Path) -> None:
-    from selector.profiling import images
-
     before = ImageSet("agreement", str(folder)).digest
     for file in folder.rglob("*.png"):
         Image.new("RGB", (50, 50), (7, 7, 7)).save(file)
@@ -66,20 +66,57 @@ def test_images_are_normalised_as_the_backbone_was_trained(folder: Path) -> None
     (folder / "only").mkdir()
     for i in range(2):
         Image.new("RGB", (80, 80), (255, 255, 255)).save(folder / "only" / f"{i}.png")
-    image = ImageSet("agreement", str(folder / "only")).load("resnet18", 32)[0]
+    (image,) = ImageSet("agreement", str(folder / "only")).each("resnet18", 32)
     np.testing.assert_allclose(image[:, 5, 5], (1 - np.array(how.mean)) / np.array(how.std), rtol=1e-5)
 
 
-def test_what_is_wrong_with_a_folder_is_told(folder: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="does not exist"):
-        ImageSet("agreement", str(tmp_path / "nowhere")).load(BACKBONE, 32)
+        next(ImageSet("agreement", str(tmp_path / "nowhere")).each(BACKBONE, 32))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="holds 0 images"):
-        ImageSet("agreement", str(tmp_path / "empty")).load(BACKBONE, 32)
-    broken = tmp_path / "broken"
-    broken.mkdir()
+        unreadable(str(tmp_path / "empty"))
     for i in range(4):
-        (broken / f"{i}.png").write_bytes(b"no png")
+        (tmp_path / f"{i}.png").write_bytes(b"no png")
+    assert len(unreadable(str(tmp_path))) == 4
+    with pytest.raises(InvalidInput, match="cannot be read as an image"):
+        next(ImageSet("agreement", str(tmp_path)).each(BACKBONE, 32))
+
+
+def damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Spoils files of a folder, each in a way of its own, and tells their names."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8))
+    noise.save(folder / "cut.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-4000])
+    noise.save(folder / "chunk.png")
+    whole = bytearray((folder / "chunk.png").read_bytes())
+    last = whole.rfind(b"IDAT")
+    whole[last : last + 4] = bytes(4)  # no chunk's name, which Pillow calls a SyntaxError
+    (folder / "chunk.png").write_bytes(whole)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    Image.new("RGB", (400, 300)).save(folder / "bomb.png")  # more than twice as many
+    (folder / "memory.png").symlink_to("/proc/self/mem")  # it is there, and reading it is an error of the disk
+    return {"cut.jpg", "chunk.png", "bomb.png", "memory.png"}
+
+
+def test_each_damaged_image_is_named_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unreadable(str(folder)) == []
+    images._chosen.cache_clear()
+    names = damage(folder, monkeypatch)
     with pytest.raises(InvalidInput) as caught:
-        ImageSet("agreement", str(broken)).load(BACKBONE, 32)
-    assert len(caught.value.faults) == 3  # the fourth is for calibration
+        Material(weights=folder / "nowhere", images=folder).check(("resnet18",))
+    first, *faults = caught.value.faults
+    assert "nowhere" in first
+    assert {Path(fault.partition(" cannot be read as an image: ")[0]).name for fault in faults} == names
+    for fault in faults:
+        with pytest.raises(InvalidInput, match="cannot be read as an image"):
+            images._decoded(Path(fault.partition(" cannot")[0]))  # the quick look finds what the reading finds
+
+
+def test_weights_that_cannot_be_read_are_named_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "resnet18.pth").symlink_to("/proc/self/mem")
+    (tmp_path / "resnet34.pth").write_bytes(b"weights")
+    with pytest.raises(InvalidInput) as caught:
+        Material(weights=tmp_path).check(("resnet18", "resnet34"))
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"the weights of resnet18 in '{tmp_path}' cannot be read: ")

@@ -11,7 +11,7 @@ compared with.
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -128,17 +128,24 @@ def make(wanted: Recipe) -> Path:
     Raises MeasurementFailed where the graph does not answer as eager does, InvalidInput for weights or images that
     cannot be used, OSError where the disk is full.
     """
+    for _ in making(wanted):
+        pass
+    return wanted.path
+
+
+def making(wanted: Recipe) -> Iterator[float]:
+    """`make` step by step: tells how much is done, 0 to 1, after each image of a reference; of other files nothing."""
     if wanted.path.exists():
-        return wanted.path
-    save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite, "reference": _save_reference}
+        return
+    save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite}
     with draft(wanted.folder.parent, ".making-") as made:
         file = made / FILE_NAMES[wanted.kind]
-        notes = save[wanted.kind](wanted, file)
+        reference = wanted.kind == "reference"
+        notes = (yield from _save_reference(wanted, file)) if reference else save[wanted.kind](wanted, file)
         digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
         (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         put_in_place(made, wanted.folder)
-    return wanted.path
 
 
 def _model(wanted: Recipe) -> "torch.nn.Module":
@@ -170,16 +177,18 @@ def _save_weights(wanted: Recipe, file: Path) -> dict[str, Any]:
     return {}
 
 
-def _save_reference(wanted: Recipe, file: Path) -> dict[str, Any]:
-    """The fp32 logits of eager for the agreement images, [n, classes]."""
+def _save_reference(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, Any]]:
+    """The fp32 logits of eager for the agreement images, [n, classes]; yields how many are done, of 1."""
     import torch
 
     model = _model(wanted)
     images = ImageSet("agreement", wanted.images_folder)
-    batch = torch.from_numpy(images.load(wanted.backbone, wanted.resolution))
-    with torch.inference_mode():
-        logits = torch.cat([model(image[None]) for image in batch]).numpy()
-    np.save(file, logits)
+    logits = []
+    for image in images.each(wanted.backbone, wanted.resolution):
+        with torch.inference_mode():
+            logits.append(model(torch.from_numpy(image[None])).numpy())
+        yield len(logits) / images.count
+    np.save(file, np.concatenate(logits))
     return {"images": str(images)}
 
 
@@ -198,8 +207,8 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
         quantise.quantise_dynamic(plain, file)
         return {"cosine_to_eager": _likeness(model, wanted, file)}
     images = ImageSet("calibration", wanted.images_folder)
-    batch = images.load(wanted.backbone, wanted.resolution)
-    quantise.quantise_static(plain, file, batch, symmetric=wanted.precision.endswith("-symmetric"))
+    each = images.each(wanted.backbone, wanted.resolution)
+    quantise.quantise_static(plain, file, each, symmetric=wanted.precision.endswith("-symmetric"))
     return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
 
 

@@ -3,12 +3,13 @@
 All start from the fp32 graph of the same model, so that what differs is the precision alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selector.errors import MeasurementFailed
 from selector.profiling.runtimes.base import Batch
@@ -28,10 +29,10 @@ def quantise_dynamic(graph: Path, out: Path) -> None:
     quantize_dynamic(graph, out, op_types_to_quantize=list(DYNAMIC_OPS), weight_type=QuantType.QInt8)
 
 
-def quantise_static(graph: Path, out: Path, images: Batch, *, symmetric: bool) -> None:
+def quantise_static(graph: Path, out: Path, images: Iterable[NDArray[np.float32]], *, symmetric: bool) -> None:
     """An explicitly quantised graph (QDQ): int8 weights a scale per channel, int8 activations a scale per tensor.
 
-    Scales are from the smallest and largest activation over `images`, [n, 3, h, w]. `symmetric` leaves out zero
+    Scales are from the smallest and largest activation over `images`, [3, h, w] each. `symmetric` leaves out zero
     points and quantised biases, which TensorRT refuses; with zero points a ReLU's output uses all 256 steps. Unless
     symmetric, weights keep 7 of their 8 bits: x86 without VNNI adds pairs of products in 16 bits, which saturate with
     full-range weights (ONNX Runtime's documentation, "Quantize ONNX models", U8S8 and reduce_range).
@@ -41,7 +42,7 @@ def quantise_static(graph: Path, out: Path, images: Batch, *, symmetric: bool) -
 
     class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime publishes no types
         def __init__(self) -> None:
-            self._images: Iterator[Batch] = iter(images)
+            self._images: Iterator[NDArray[np.float32]] = iter(images)
 
         def get_next(self) -> dict[str, Batch] | None:
             image = next(self._images, None)
