@@ -1,18 +1,23 @@
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from selector.errors import InvalidInput, StoreFailed
 from selector.tuning.search.storage import (
     OWNER,
     SEEN,
+    ask,
     fail_lost_trials,
+    first_wins,
     open_storage,
     owner,
     patiently,
@@ -91,3 +96,44 @@ def test_other_storages_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="postgresql"):
         open_storage("sqlite:///x.db", tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_study_holds_already_is_not_replaced(tmp_path: Path) -> None:
+    storage = open_storage(None, tmp_path)
+    opened = study(tmp_path)
+    assert first_wins(storage, opened, "space", "mine") == "mine"
+    assert first_wins(storage, opened, "space", "another") == "mine"
+    assert study(tmp_path).user_attrs == {"space": "mine"}
+
+
+def test_hosts_that_begin_a_study_together_agree_on_what_it_holds(tmp_path: Path) -> None:
+    url = os.environ.get("SELECTOR_TEST_POSTGRESQL")
+    if not url:
+        pytest.skip("SELECTOR_TEST_POSTGRESQL names no server")
+    storages = [open_storage(url, tmp_path) for _ in range(4)]  # each with connections of its own, as hosts have
+    name = f"together-{time.time_ns()}"
+    optuna.create_study(storage=storages[0], study_name=name)
+    studies = [optuna.load_study(storage=storage, study_name=name) for storage in storages]
+    together = threading.Barrier(len(storages))
+
+    def begin(host: int, attribute: str) -> str:
+        together.wait(60)
+        return first_wins(storages[host], studies[host], attribute, f"host {host}'s")
+
+    try:
+        with ThreadPoolExecutor(len(storages)) as pool:
+            for number in range(20):
+                attribute = f"space {number}"
+                got = list(pool.map(begin, range(len(storages)), [attribute] * len(storages)))
+                assert set(got) == {studies[0].user_attrs[attribute]}
+    finally:
+        optuna.delete_study(storage=storages[0], study_name=name)
+
+
+@pytest.mark.parametrize("other", [CategoricalDistribution(["a", "c"]), FloatDistribution(0.0, 1.0)])
+def test_a_study_of_another_search_space_is_bad_input(tmp_path: Path, other: BaseDistribution) -> None:
+    opened = study(tmp_path)
+    ask(opened, {"backbone": CategoricalDistribution(["a", "b"])})
+    with pytest.raises(InvalidInput, match="'s' holds trials of another search space"):
+        ask(opened, {"backbone": other})
+    assert ask(opened, {"backbone": CategoricalDistribution(["a", "b"])}).params["backbone"] in "ab"

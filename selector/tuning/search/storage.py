@@ -4,18 +4,23 @@ import fcntl
 import os
 import socket
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import optuna
 import psutil
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from selector.errors import InvalidInput, StoreFailed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 PATIENCE_S = 120.0
 """How long a lost database is waited for: longer than a server takes to restart."""
@@ -25,6 +30,9 @@ STALE_S = 300.0
 
 UNOWNED_S = 20.0
 """A trial's owner is noted right after it is asked for: one that nobody owns for so long has none."""
+
+_OTHER_SPACE = ("does not support dynamic value space", "to the same parameter name")
+"""How Optuna tells that a parameter's choices, or its kind, are not those of the study's trials before."""
 
 OWNER, SEEN = "owner", "seen_at"
 T = TypeVar("T")
@@ -102,6 +110,62 @@ def patiently(call: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
                 ) from error
         time.sleep(pause)
         pause = min(pause * 1.5, 3.0)
+
+
+def first_wins(storage: BaseStorage, study: optuna.Study, name: str, value: T) -> T:
+    """What the study holds under the attribute `name`; where it held nothing, `value`, which it then holds.
+
+    Of processes that come together, on whatever hosts, one is the first and all get its value. Raises StoreFailed.
+    """
+    with _others_held_off(storage, f"{study.study_name} {name}"):
+        attributes = patiently(lambda: study.user_attrs)
+        if name in attributes:
+            there: T = attributes[name]
+            return there
+        patiently(lambda: study.set_user_attr(name, value))
+    return value
+
+
+@contextmanager
+def _others_held_off(storage: BaseStorage, name: str) -> Iterator[None]:
+    """Hold a lock of the database, which frees it when its holder is gone; a journal's study is one process's alone."""
+    if not isinstance(storage, RDBStorage):
+        yield
+        return
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    def locked() -> "Connection":
+        connection = storage.engine.connect()
+        try:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": zlib.crc32(name.encode())})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    connection = patiently(locked)
+    try:
+        yield
+    finally:
+        with suppress(SQLAlchemyError):  # the database went away, and the lock with it
+            connection.close()  # its transaction ends, and the lock with it
+
+
+def ask(study: optuna.Study, distributions: dict[str, BaseDistribution]) -> optuna.Trial:
+    """A new trial with parameters of `distributions`.
+
+    Raises InvalidInput where the study's trials were drawn from another space, StoreFailed.
+    """
+    try:
+        return patiently(lambda: study.ask(distributions))
+    except ValueError as error:
+        if not any(says in str(error) for says in _OTHER_SPACE):
+            raise
+        raise InvalidInput(
+            f"the study {study.study_name!r} holds trials of another search space, such as another version of selector "
+            f"has ({error}); begin a new one with --study NAME, without --resume"
+        ) from error
 
 
 def owner() -> str:
