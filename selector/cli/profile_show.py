@@ -40,16 +40,19 @@ def show(
     from selector.evidence.store import open_store
     from selector.reporting.output import STDOUT, opened_output
 
+    del quiet  # reading a store shows no progress; the option is one that every command takes
     with open_store(store) as opened:
         records = newest(opened.records(hardware=hardware, backbones=backbones or None, provenance="measured"))
         if not records:
             raise NotComparable(_nothing(opened, hardware, backbones or ()))
+        for told in _without_figures(opened, hardware, backbones or (), records):
+            typer.echo(told, err=True)
         groups = by_environment(records, opened)
-    if not quiet and not as_json and output != STDOUT:
-        _print(groups)
-    if as_json:
+    if as_json or output == STDOUT:  # both at once are one place
         typer.echo(_json(hardware, groups))
-    if output is not None:
+    else:
+        _print(groups)
+    if output not in (None, STDOUT):
         with opened_output(output) as write:
             if output.suffix.lower() in (".html", ".htm"):
                 write(_page(hardware, groups, profile_folder))
@@ -67,6 +70,18 @@ def _nothing(store: "EvidenceStore", hardware: str, backbones: "Sequence[str]") 
     hints += [close_name(name, measured) for name in backbones if name not in measured]
     advice = "`selector profile` measures" if hardware == LOCAL else "`selector evidence import` brings figures"
     return f"the store holds no measurement{what} on {hardware!r}; {advice}{''.join(hints)}"
+
+
+def _without_figures(
+    store: "EvidenceStore", hardware: str, backbones: "Sequence[str]", records: "Sequence[Record]"
+) -> list[str]:
+    """A sentence for each of `backbones` that has none of `records`, where others have some."""
+    found = {r.conditions.backbone for r in records}
+    missing = [name for name in dict.fromkeys(backbones) if name not in found]
+    if not missing:
+        return []
+    measured = {r.conditions.backbone for r in store.records(hardware=hardware, provenance="measured")}
+    return [f"the store holds no measurement of {name} on {hardware!r}{close_name(name, measured)}" for name in missing]
 
 
 def newest(records: "Sequence[Record]") -> "list[Record]":

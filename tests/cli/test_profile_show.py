@@ -66,6 +66,37 @@ def test_what_the_store_does_not_hold_gets_the_nearest_that_it_does(run: Run) ->
     assert (code, "did you mean 'local'" in err) == (5, True)
 
 
+def test_each_name_without_a_figure_is_told_and_the_others_are_shown(run: Run) -> None:
+    with open_store() as store:
+        store.add([record(30.0), record(12.0, "mobilenetv2_100")])
+    for options in ((), ("--quiet",), ("--json",)):
+        code, out, err = run("show", "resnet18", "resnet81", "vgg16", *options)
+        assert (code, "resnet18" in out, "resnet81" in out) == (0, True, False)
+        first, second = err.splitlines()
+        assert "no measurement of resnet81 on 'local'; did you mean 'resnet18'?" in first
+        assert "no measurement of vgg16 on 'local'" in second
+    assert run("show", "resnet18", "mobilenetv2_100")[2] == ""
+
+
+def test_quiet_says_nothing_of_the_tables(run: Run, tmp_path: Path) -> None:
+    with open_store() as store:
+        store.add([record(30.0)])
+    loud = run("show")
+    assert run("show", "--quiet") == loud
+    assert "30.00" in loud[1]
+    assert run("show", "--quiet", "-o", tmp_path / "p.json") == loud
+
+
+def test_json_goes_to_stdout_once_whichever_way_it_was_asked_for(run: Run, tmp_path: Path) -> None:
+    with open_store() as store:
+        store.add([record(30.0)])
+    code, out, err = run("show", "--json")
+    assert (code, json.loads(out)["schema_version"], err) == (0, 1, "")
+    for options in (("-o", "-"), ("--json", "-o", "-"), ("--json", "--quiet"), ("--json", "-o", tmp_path / "p.json")):
+        assert run("show", *options) == (code, out, err)
+    assert (tmp_path / "p.json").read_text() == out
+
+
 def test_the_newest_figure_of_each_environment_is_shown(run: Run) -> None:
     old = record(30.0)
     at = old.recorded_at
