@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from selector.evidence.record import Conditions, Figure, Record
-from selector.profiling.throughput import saturation
+from selector.profiling.throughput import marks
 
 RATE = "ms_per_sample"
 SOMETIMES = (
@@ -87,7 +87,7 @@ def _naming(rows: Sequence[Conditions]) -> tuple[Column, ...]:
 
 
 def _throughput(records: Sequence[Record]) -> Iterator[FigureTable]:
-    """Images a second at each batch size; a mark at the size beyond which little is gained."""
+    """Images a second at each batch size; a mark at the size beyond which little is gained, or at the largest."""
     groups: dict[str, dict[tuple[str, int | None], dict[int, Record]]] = {}
     for record in records:
         at = record.conditions
@@ -96,11 +96,10 @@ def _throughput(records: Sequence[Record]) -> Iterator[FigureTable]:
     for title, models in groups.items():
         rows: list[tuple[str, ...]] = []
         for (backbone, resolution), sizes in models.items():
-            enough = saturation({size: record.figure.value for size, record in sizes.items()})
+            marked = marks({size: record.figure.value for size, record in sizes.items()})
             for size, record in sorted(sizes.items()):
                 rate = f"{'~' if record.stable is False else ''}{1e3 / record.figure.value:,.1f}"
-                mark = "enough" if size == enough else ""
-                rows.append((backbone, str(resolution), str(size), rate, cell(record), mark))
+                rows.append((backbone, str(resolution), str(size), rate, cell(record), marked.get(size, "")))
         headings = ("backbone", "px", "batch", "images/s", "ms/image", "")
         columns = tuple(zip(headings, zip(*rows, strict=True), strict=True))
         yield FigureTable(title, columns[:2], columns[2:])

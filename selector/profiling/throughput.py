@@ -1,6 +1,7 @@
 """Which batch sizes throughput is measured at, and where it has saturated. Pure arithmetic on what is known so far."""
 
 from collections.abc import Mapping
+from enum import Enum
 
 GAIN = 0.05
 """A larger batch has to save so much of the time an image takes to count as faster."""
@@ -15,6 +16,15 @@ LONGEST_BATCH_S = 2.0
 """A batch that would take longer is not tried: nobody waits for it, and its median would take minutes."""
 
 
+class Ending(Enum):
+    """Why no larger batch was measured, in words."""
+
+    SATURATED = "nothing more is gained"
+    LARGEST = f"limit {LARGEST}"
+    TOO_LONG = f"next over {LONGEST_BATCH_S:g} s"
+    BROKEN_OFF = "broken off"  # out of memory, another failure, or Ctrl-C: the sizes alone do not tell which
+
+
 def next_batch(known: Mapping[int, float]) -> int | None:
     """The next batch size to measure, 1 first and then doubling; None where it is enough.
 
@@ -23,14 +33,35 @@ def next_batch(known: Mapping[int, float]) -> int | None:
     """
     if not known:
         return 1
+    return max(known) * 2 if ending(known) is Ending.BROKEN_OFF else None
+
+
+def ending(known: Mapping[int, float]) -> Ending:
+    """Why a search that measured `known`, milliseconds an image by batch size, went no further.
+
+    Raises ValueError for none.
+    """
+    if not known:
+        raise ValueError("a search has an end where the time of at least one batch size is known")
     sizes = sorted(known)
     if len(sizes) > 2:
         best_before = min(known[size] for size in sizes[:-2])
         if min(known[size] for size in sizes[-2:]) > best_before * (1 - GAIN):
-            return None
-    size = sizes[-1] * 2
-    too_long = known[sizes[-1]] * size / 1e3 > LONGEST_BATCH_S
-    return None if size > LARGEST or too_long else size
+            return Ending.SATURATED
+    larger = sizes[-1] * 2
+    if larger > LARGEST:
+        return Ending.LARGEST
+    if known[sizes[-1]] * larger / 1e3 > LONGEST_BATCH_S:
+        return Ending.TOO_LONG
+    return Ending.BROKEN_OFF
+
+
+def marks(known: Mapping[int, float]) -> dict[int, str]:
+    """What a table says beside a batch size: where it is enough or, where nothing has saturated, why none is larger."""
+    why = ending(known)
+    if why is Ending.SATURATED:
+        return {saturation(known): "enough"}
+    return {max(known): f"largest tried: {why.value}"}
 
 
 def saturation(known: Mapping[int, float]) -> int:

@@ -3,11 +3,12 @@ from pathlib import Path
 import pytest
 from test_session import QUICK, SMALL, Ear, medians
 
+from selector.evidence.record import Conditions, Provenance, Record
 from selector.hardware.machine import detect
 from selector.profiling.jobs import Job, ThroughputJob, job_from_json, job_to_json
 from selector.profiling.session import Session, Thoroughness
 from selector.profiling.tables import tables
-from selector.profiling.throughput import LARGEST, next_batch, saturation
+from selector.profiling.throughput import LARGEST, Ending, ending, marks, next_batch, saturation
 
 
 def sizes(times: dict[int, float]) -> list[int]:
@@ -37,6 +38,38 @@ def test_saturation_is_the_smallest_size_close_to_the_best() -> None:
     assert saturation({1: 8, 2: 5, 4: 4.1, 8: 4.0, 16: 4.2}) == 4
     with pytest.raises(ValueError, match="at least one"):
         saturation({})
+
+
+@pytest.mark.parametrize(
+    ("known", "why", "marked"),
+    [
+        ({1: 8, 2: 5, 4: 4, 8: 3.95, 16: 3.9}, Ending.SATURATED, {4: "enough"}),
+        ({2**i: 1.0 / 2**i for i in range(7)}, Ending.LARGEST, {64: "largest tried: limit 64"}),
+        ({1: 900.0, 2: 500.0, 4: 300.0}, Ending.TOO_LONG, {4: "largest tried: next over 2 s"}),
+        ({1: 8, 2: 5, 4: 4, 8: 3.95}, Ending.BROKEN_OFF, {8: "largest tried: broken off"}),
+        ({1: 8}, Ending.BROKEN_OFF, {1: "largest tried: broken off"}),
+        # at the limit and saturated: that it would have ended anyway is no reason
+        ({1: 8, 2: 5, 4: 4, 8: 3, 16: 2, 32: 2, 64: 2}, Ending.SATURATED, {16: "enough"}),
+    ],
+)
+def test_enough_is_said_of_what_has_saturated_alone(known: dict[int, float], why: Ending, marked: object) -> None:
+    assert ending(known) is why
+    assert marks(known) == marked
+    with pytest.raises(ValueError, match="at least one"):
+        ending({})
+
+
+def test_the_table_says_why_no_larger_batch_was_measured() -> None:
+    def rate(size: int, ms: float) -> Record:
+        at = Conditions("resnet18", "local", "onnxruntime", "1.0", "fp32", 64, size, 1)
+        return Record.of("ms_per_sample", ms, at, provenance=Provenance.MEASURED, source="a test", low=ms, high=ms)
+
+    for sizes, marked in (
+        ({1: 8.0, 2: 5.0, 4: 4.0, 8: 4.0, 16: 4.0}, ["", "", "enough", "", ""]),
+        ({1: 8.0, 2: 5.0}, ["", "largest tried: broken off"]),
+    ):
+        (table,) = tables([rate(size, ms) for size, ms in sizes.items()])
+        assert list(table.figures[-1][1]) == marked
 
 
 def test_a_job_travels() -> None:
