@@ -62,12 +62,12 @@ def availability(device: Literal["cpu", "gpu"]) -> str:
 
 def _rapl(powercap: Path) -> Meter:
     counters = []
-    # intel-rapl:0 is a package; intel-rapl:0:0 a part of it, which the package's count contains
+    # beside the packages there are their parts (core, dram) and the whole board (psys), which would count them again
     for zone in sorted(powercap.glob("intel-rapl:*")):
-        if zone.name.count(":") != 1:
-            continue
         file = zone / "energy_uj"
         try:
+            if not (zone / "name").read_text().startswith("package"):
+                continue
             int(file.read_text())
             most = int((zone / "max_energy_range_uj").read_text()) / 1e6
         except PermissionError:

@@ -8,22 +8,28 @@ from selector.profiling.lifetime import Timing
 from selector.profiling.protocol import Settings, Tracker
 
 
-def zone(root: Path, name: str, uj: int, most: int = 10_000_000) -> Path:
+def zone(root: Path, name: str, uj: int, most: int = 10_000_000, what: str = "package-0") -> Path:
     folder = root / name
     folder.mkdir(parents=True)
+    (folder / "name").write_text(f"{what}\n")
     (folder / "energy_uj").write_text(f"{uj}\n")
     (folder / "max_energy_range_uj").write_text(f"{most}\n")
     return folder / "energy_uj"
 
 
-def test_packages_are_added_and_their_parts_are_not(tmp_path: Path) -> None:
+def test_packages_are_added_and_neither_their_parts_nor_the_whole_board(tmp_path: Path) -> None:
     first = zone(tmp_path, "intel-rapl:0", 1_000_000)
-    second = zone(tmp_path, "intel-rapl:1", 2_000_000)
-    zone(tmp_path, "intel-rapl:0:0", 500_000)
+    second = zone(tmp_path, "intel-rapl:1", 2_000_000, what="package-1-die-0")
+    part = zone(tmp_path, "intel-rapl:0:0", 500_000, what="dram")
+    board = zone(tmp_path, "intel-rapl:2", 9_000_000, what="psys")
+    zone(tmp_path, "intel-rapl:3", 1, what="package-2").with_name("name").unlink()
     made = meter("cpu", tmp_path)
+    assert len(made.counters) == 2
     before = made.read()
     first.write_text("1500000")
     second.write_text("2250000")
+    part.write_text("900000")
+    board.write_text("9999999")
     assert made.spent(before, made.read()) == pytest.approx(0.75)
     assert made.why is None
 
