@@ -8,7 +8,7 @@ from selector.profiling.throughput import marks
 
 RATE = "ms_per_sample"
 SOMETIMES = (
-    *("energy_mj", "agreement_top1", "cosine_logits"),
+    *("energy_mj", "agreement_top1", "cosine_logits", "build_ms"),
     *("train_memory_allocated_peak_bytes", "train_memory_reserved_peak_bytes", "train_memory_device_peak_bytes"),
     *("macs_backward", "prefix_cache_bytes"),
 )
@@ -18,6 +18,7 @@ INFERENCE_COLUMNS = (
     ("agreement_top1", "= fp32 %"),
     ("cosine_logits", "cosine"),
     ("energy_mj", "mJ"),
+    ("build_ms", "build"),
     ("load_ms", "load"),
     ("first_inference_ms", "first"),
     ("memory_rss_peak_bytes", "peak MB"),

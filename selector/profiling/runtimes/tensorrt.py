@@ -43,6 +43,7 @@ class TensorRT(Runtime):
     loads = "onnx"
 
     _context: Any = None  # TensorRT publishes no types
+    _built: ClassVar[dict[tuple[str, ModelFile, str], Path]] = {}  # engines that this process knows to be there
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
@@ -98,21 +99,41 @@ class TensorRT(Runtime):
     def build(cls, model: ModelFile, precision: str) -> Built:
         """The engine for this machine's GPU, from the cache where it is there."""
         engine = build_engine(cls.library(), model.path, _target(detect()), tf32=precision == "tf32")
+        cls._built[cls.name, model, precision] = engine.path
         return Built(engine.path, engine.bytes, None if engine.cached else engine.build_s * 1e3)
 
     def __enter__(self) -> Self:
         import torch
 
-        library = self.library()
-        built = self.build(self.model, self.precision)
+        engine = self.engine_file()
         torch.cuda.synchronize()  # makes a context, which the library looks for and does not make everywhere
-        self._runtime = library.Runtime(recorder(library))
-        self._engine = self._runtime.deserialize_cuda_engine(built.path.read_bytes())
-        if self._engine is None:
-            raise RuntimeUnavailable(f"{self.module} cannot load {built.path}: built for another GPU or version")
-        self._context = self._make_context(built.path)
+        self.load_engine(engine)
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         return self
+
+    def engine_file(self) -> Path:
+        """The engine: of what this process has built or found already, without a look at the graph; else built."""
+        known = self._built.get((self.name, self.model, self.precision))
+        return known or self.build(self.model, self.precision).path
+
+    def load_engine(self, engine: Path) -> None:
+        """Make the engine and its context. Raises RuntimeUnavailable where there is no loading it, MemoryError where
+        there is no room, each with the library's own words.
+        """
+        library = self.library()
+        said = recorder(library)
+        self._runtime = library.Runtime(said)
+        self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
+        if self._engine is None:
+            _raise_no_room(said)
+            raise RuntimeUnavailable(
+                f"{self.module} cannot load {engine} ({said.complaints()}): it is of another GPU, driver or version, "
+                "damaged, or too large for what is free; delete its folder to have it built anew"
+            )
+        self._context = self._make_context(engine)
+        if self._context is None:
+            # a context is little else than the memory of the activations
+            raise MemoryError(f"{self.module} made no execution context: {said.complaints()}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -204,6 +225,13 @@ class TensorRTRTX(TensorRT):
                 write_whole(self._kernels_file, kernels)
         self._kernels = None
         super().__exit__(kind, error, trace)
+
+
+def _raise_no_room(said: Any) -> None:
+    """Raises MemoryError where the library's complaints are of memory: OutOfMemory is its name for that error."""
+    complaints = said.complaints()
+    if any(word in complaints.lower() for word in ("outofmemory", "out of memory", "enough free memory")):
+        raise MemoryError(complaints)
 
 
 def _target(machine: Machine) -> Target:
