@@ -111,7 +111,7 @@ class Scribe:
     def _agreement(self, job: InferenceJob, version: str, cold: ColdResult) -> list[Record]:
         if cold.agreement_top1 is None or cold.cosine_logits is None:
             return []
-        images, note = self.material.agreement(), self.agreement_note(job)
+        images, note = self.material.agreement(), self.agreement_note()
         return [
             self._record(job, version, "agreement_top1", cold.agreement_top1, note, n=images.count),
             self._record(job, version, "cosine_logits", cold.cosine_logits, note, n=images.count),
@@ -201,18 +201,20 @@ class Scribe:
             stable=figure.stable,
         )
 
-    def agreement_note(self, job: InferenceJob) -> str:
+    def agreement_note(self) -> str:
         """What a lossy precision's agreement with fp32 was measured on, as sources tell it."""
-        calibrated = f", calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
-        return f"compared with torch-eager fp32 on {self.material.agreement()}{calibrated}, once and then kept"
+        return f"compared with torch-eager fp32 on {self.material.agreement()}, once and then kept"
 
     def ending(self, job: Job) -> str:
-        """How the source of each of the job's figures ends: what was pinned, and which weights."""
+        """How the source of each of the job's figures ends: what was pinned, the images that it was calibrated on, and
+        which weights.
+        """
         if isinstance(job, TrainingJob):
             return WEIGHTS_NOTE  # training is always of random weights
         pinned = runtime(job.runtime).settings(job.precision)
+        calibrated = f"calibrated on {self.material.calibration()}" if job.precision == "int8-static" else ""
         weights = self.material.weights_note(job.backbone)
-        return f"{pinned}; {weights}" if pinned else weights
+        return "; ".join(part for part in (pinned, calibrated, weights) if part)
 
     def _record(
         self,

@@ -94,7 +94,7 @@ class _Search:
     newest: dict[tuple[object, str], Record]
 
     def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
-        """The records of all `metrics`; empty where one is missing or is of other weights or settings."""
+        """The records of all `metrics`; empty where one is missing or is of other weights, calibration or settings."""
         at = conditions(job, _version(job), batch_size=batch_size)
         ending = self.scribe.ending(job)
         found = [self.newest.get((at, name)) for name in sorted(metrics)]
@@ -106,7 +106,7 @@ class _Search:
         if not records or job.precision not in LOSSY:
             return [*records, *(self.of(job, {"build_ms"}) if records else [])]
         agreed = self.of(job, AGREEMENT)
-        note = self.scribe.agreement_note(job)
+        note = self.scribe.agreement_note()
         same_images = agreed and all(note in record.figure.source for record in agreed)
         return [*records, *self.of(job, {"build_ms"}), *agreed] if same_images else []
 

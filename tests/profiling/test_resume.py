@@ -10,16 +10,19 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from process_checks import ends
 from test_session import QUICK, Ear, fake, medians
 
 from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.machine import detect
-from selector.profiling.jobs import InferenceJob, Job, TrainingJob
+from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
+from selector.profiling.material import Material
 from selector.profiling.protocol import Measurement
-from selector.profiling.results import ColdResult, Scribe, TrainingResult
+from selector.profiling.results import ColdResult, Rate, Scribe, TrainingResult
 from selector.profiling.resume import COLD, MAX_AGE, find_kept
 from selector.profiling.runtimes import runtime
 from selector.profiling.session import Session, Thoroughness
@@ -32,7 +35,9 @@ FIGURE = Measurement(2.0, 1.9, 2.1, 2.2, 64, 6, 9, True, None)
 FIRST = ColdResult(10.0, 5.0, 10**8, 10**7)
 
 
-def records(job: Job, *results: ColdResult | Measurement | TrainingResult, scribe: Scribe = SCRIBE) -> list[Record]:
+def records(
+    job: Job, *results: ColdResult | Measurement | Rate | TrainingResult, scribe: Scribe = SCRIBE
+) -> list[Record]:
     version = runtime("torch-eager" if isinstance(job, TrainingJob) else job.runtime).version()
     return [record for result in results for record in scribe.records(job, version, result)]
 
@@ -94,6 +99,32 @@ def test_a_lossy_precision_is_kept_with_its_agreement_alone() -> None:
     kept = find_kept([LOSSY_JOB], records(LOSSY_JOB, agreed), SCRIBE)
     assert kept.cold == {LOSSY_JOB}
     assert len(kept.records) == 6
+
+
+def images(folder: Path, seed: int) -> Path:
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for i in range(5):
+        Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_figures_of_another_calibration_are_measured_again(tmp_path: Path) -> None:
+    one = Scribe("0123456789ab", Material(images=images(tmp_path / "one", 1)))
+    two = Scribe("0123456789ab", Material(images=images(tmp_path / "two", 2)))
+    rated = ThroughputJob("resnet18", "onnxruntime", "int8-static", 224, 1)
+    agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
+    stored = [*records(LOSSY_JOB, agreed, FIGURE, scribe=one), *records(rated, Rate(4, FIGURE), scribe=one)]
+    jobs: list[Job] = [LOSSY_JOB, rated]
+    kept = find_kept(jobs, stored, one)
+    assert kept.cold == kept.steady == {LOSSY_JOB}
+    assert [(job, size) for job, size, _ in kept.rates] == [(rated, 4)]
+    for other in (two, SCRIBE):
+        assert find_kept(jobs, stored, other).parts == 0
+    # nothing else is calibrated: another folder changes no fp32 figure
+    plain = [JOB, replace(rated, precision="fp32")]
+    stored = [*records(JOB, FIRST, FIGURE, scribe=one), *records(plain[1], Rate(4, FIGURE), scribe=one)]
+    assert find_kept(plain, stored, two).parts == 3
 
 
 def run(jobs: Sequence[Job], stored: Sequence[Record]) -> Session:
