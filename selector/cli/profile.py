@@ -27,6 +27,7 @@ BUSY = 0.5  # load average per usable core above which figures are likely to be 
 
 
 def profile(
+    context: typer.Context,
     backbones: Annotated[list[str] | None, typer.Argument(help="Backbones; `selector catalog` lists them.")] = None,
     all_backbones: Annotated[bool, typer.Option("--all", help="All of the catalog, or of --family.")] = False,
     family: Annotated[
@@ -122,7 +123,9 @@ def profile(
         material.check(tuple(name for name in named if name in names()))  # others are told of already
     faults.tell()
     if blocks:
-        grid = grid_of_blocks(grid, {"--weights": weights, "--images": images, "--resume": resume})
+        others = {"--weights": weights, "--images": images, "--resume": resume}
+        others |= {"--batch-size": _named(context, "batch_size"), "--store": _named(context, "store")}
+        grid = grid_of_blocks(grid, others)
         by_block(grid, machine, output, as_json=as_json)
         return
     jobs = plan(grid, machine)
@@ -160,6 +163,12 @@ def profile(
         console.print(f"{slowed}: figures may be those of a slowed machine", style="yellow", highlight=False)
     wall_s = (after.at - before.at).total_seconds()
     _report(session, len(jobs), wall_s, console, as_json=as_json or output == Path("-"), quiet=quiet)
+
+
+def _named(context: typer.Context, option: str) -> bool:
+    """Whether an option stands in the command itself, and not only in the environment or its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _writer(stack: ExitStack, output: Path | None, as_json: bool) -> Callable[["Session", "State", bool], None]:

@@ -168,6 +168,20 @@ def test_what_does_not_go_with_blocks_is_told_at_once(run: Run) -> None:
     assert "one backbone" in err
 
 
+def test_a_batch_size_and_a_store_do_not_go_with_blocks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run("resnet18", "--by-block", "--batch-size", 8, "--store", tmp_path / "s.sqlite")
+    assert code == 2
+    assert len(err.splitlines()) == 2
+    assert "--by-block does not go with --batch-size" in err
+    assert "--by-block does not go with --store" in err
+    monkeypatch.setenv("SELECTOR_STORE", str(tmp_path / "s.sqlite"))  # it is there for all commands
+    code, out, _ = run("mobilenetv3_small_050", "--by-block", "--resolution", 32)
+    assert (code, "classifier" in out) == (0, True)
+    assert not (tmp_path / "s.sqlite").exists()
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_names_are_whole_and_nothing_is_lost_in_a_narrow_terminal(
     run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
