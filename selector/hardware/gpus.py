@@ -1,9 +1,17 @@
-"""The NVIDIA GPUs of this machine: from the driver's management library, else from its files. CUDA is not needed."""
+"""The NVIDIA GPUs of this machine: from the driver's management library, else from its files. CUDA is not needed.
 
+Told are those that CUDA computes on, in its order: the library's own (by PCI bus, which workers ask CUDA for, too), or
+what CUDA_VISIBLE_DEVICES makes of it.
+"""
+
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,7 @@ def gpu_states() -> tuple[GpuState, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(_state(pynvml, handle) for handle in handles)
+        return tuple(_state(pynvml, handle) for handle in _handles(pynvml))
     except pynvml.NVMLError:
         return ()
     finally:
@@ -75,12 +82,63 @@ def _state(pynvml: Any, handle: Any) -> GpuState:
 
 
 def gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
-    """The GPUs in the management library's order; empty where there is none or nothing tells of one."""
-    if root == Path("/"):  # the library tells of this machine, not of a recorded one
-        found = _from_management_library()
-        if found is not None:
-            return found
-    return _from_driver_files(root)
+    """The GPUs in CUDA's order; empty where there is none, CUDA may use none, or nothing tells of one."""
+    if root != Path("/"):  # the library and the environment tell of this machine, not of a recorded one
+        return _from_driver_files(root, None)
+    found = _from_management_library()
+    return _from_driver_files(root, os.environ.get(VISIBLE)) if found is None else found
+
+
+def visible(uuids: Sequence[str], asked: str | None) -> tuple[int, ...] | None:
+    """Places of the GPUs that CUDA_VISIBLE_DEVICES leaves of those called `uuids`, in CUDA's order; `asked` is its
+    value, None where it is not set.
+
+    Indices and unambiguous beginnings of UUIDs are allowed; the first entry that is neither, nor there, ends the list,
+    and one that is named twice leaves nothing (CUDA Programming Guide, "CUDA Environment Variables", and what
+    `torch.cuda` makes of it). None for parts of GPUs (MIG), which the UUIDs of whole ones do not tell.
+    """
+    if asked is None:
+        return tuple(range(len(uuids)))
+    if asked.strip().startswith("MIG-"):
+        return None
+    found: list[int] = []
+    for entry in asked.split(","):
+        place = _place(entry.strip(), uuids)
+        if place is None:
+            break
+        if place in found:
+            return ()
+        found.append(place)
+    return tuple(found)
+
+
+def _place(entry: str, uuids: Sequence[str]) -> int | None:
+    """Which GPU an entry of CUDA_VISIBLE_DEVICES names; None where it names none."""
+    if entry.startswith("GPU-"):
+        named = [i for i, uuid in enumerate(uuids) if uuid.startswith(entry)]
+        return named[0] if len(named) == 1 else None
+    number = re.match(r"\+?\d+", entry)  # what follows the digits is not read: "1gpu" is 1
+    return int(number[0]) if number and int(number[0]) < len(uuids) else None
+
+
+def cuda_device(pynvml: Any) -> Any:
+    """The management library's handle of CUDA's first device; None where CUDA sees no GPU, or a part of one (MIG).
+
+    `pynvml` is the library's module, initialised. Raises its NVMLError.
+    """
+    if (os.environ.get(VISIBLE) or "").strip().startswith("MIG-"):
+        return None
+    return next(iter(_handles(pynvml)), None)
+
+
+def _handles(pynvml: Any) -> list[Any]:
+    """Handles in CUDA's order; of all GPUs where parts of them are asked for."""
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    asked = os.environ.get(VISIBLE)
+    if asked is None:
+        return handles
+    places = visible([_word(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles], asked)
+    return handles if places is None else [handles[place] for place in places]
 
 
 def _from_management_library() -> tuple[Gpu, ...] | None:
@@ -95,8 +153,7 @@ def _from_management_library() -> tuple[Gpu, ...] | None:
         return None
     try:
         driver = _word(pynvml.nvmlSystemGetDriverVersion())
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(_describe(pynvml, handle, driver) for handle in handles)
+        return tuple(_describe(pynvml, handle, driver) for handle in _handles(pynvml))
     except pynvml.NVMLError:
         return None
     finally:
@@ -120,13 +177,20 @@ def _word(text: str | bytes) -> str:
     return text.decode() if isinstance(text, bytes) else text
 
 
-def _from_driver_files(root: Path) -> tuple[Gpu, ...]:
-    """/proc/driver/nvidia: the names that the management library gives too."""
+def _from_driver_files(root: Path, asked: str | None) -> tuple[Gpu, ...]:
+    """/proc/driver/nvidia: the names that the management library gives too. `asked`: what is visible of them."""
     folder = root / "proc/driver/nvidia"
     try:
         version = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", (folder / "version").read_text())
         cards = [path.read_text() for path in sorted((folder / "gpus").glob("*/information"))]
     except OSError:
         return ()
-    names = [re.search(r"^Model:\s*(.+?)\s*$", card, re.M) for card in cards]
-    return tuple(Gpu(name[1], driver=version[1] if version else None) for name in names if name)
+    places = visible([_line(card, "GPU UUID") or "" for card in cards], asked)
+    shown = cards if places is None else [cards[place] for place in places]
+    names = [_line(card, "Model") for card in shown]
+    return tuple(Gpu(name, driver=version[1] if version else None) for name in names if name)
+
+
+def _line(card: str, field: str) -> str | None:
+    found = re.search(rf"^{field}:\s*(.+?)\s*$", card, re.M)
+    return found[1] if found else None

@@ -1,16 +1,20 @@
 """The energy that inferences take, from counters where the machine lets one read them; otherwise it is not measured.
 
 CPU: the running energy of the processor packages (RAPL, through Linux's powercap; AMD's is found at the same place).
-Since 2020 the kernel lets root alone read it (CVE-2020-8694). GPU: NVML's total energy since the driver was loaded.
-Both count the whole package or board, its idle share and whatever else runs there included.
+Since 2020 the kernel lets root alone read it (CVE-2020-8694). GPU: NVML's total energy since the driver was loaded, of
+the GPU that CUDA computes on. Both count the whole package or board, its idle share and whatever else runs there
+included.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from selector.hardware.gpus import VISIBLE, cuda_device
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -85,7 +89,11 @@ def _nvml() -> Meter:
         return Meter((), "not measured: nvidia-ml-py is not installed; `pip install nvidia-ml-py`")
     try:
         pynvml.nvmlInit()
-        handle: Any = pynvml.nvmlDeviceGetHandleByIndex(0)
+        handle = cuda_device(pynvml)
+        if handle is None:
+            pynvml.nvmlShutdown()
+            asked = os.environ.get(VISIBLE)
+            return Meter((), "not measured: CUDA has no whole GPU" + (f" ({VISIBLE} is {asked!r})" if asked else ""))
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except pynvml.NVMLError as error:
         with suppress(pynvml.NVMLError):
