@@ -32,14 +32,24 @@ def as_study(result: "TuneResult", budget_s: float, command: str) -> Study:
     recipe = winner.recipe
     best.pop((recipe.backbone, recipe.freeze, recipe.resolution), None)
     test = winner.result["test"]
+    one = winner.result.get("one_view") or test
     own = next((t for t in result.trials if t.number == winner.trial), None)
     named = f"study {result.study}"
     measured = [
-        _setup(recipe, test, f"{named}: {test['images']} test images that no choice was made on", own),
+        _setup(
+            recipe,
+            test,
+            winner.result.get("one_view"),
+            winner.predict_views,
+            f"{named}: {test['images']} test images that no choice was made on",
+            own,
+        ),
         *(
             _setup(
                 t.recipe,
                 t.result["scores"],
+                t.result.get("one_view"),
+                t.result.get("predict_views", 1),
                 f"{named}: {t.result['scores']['images']} validation images, the best trial there ({t.number})",
                 t,
             )
@@ -51,17 +61,37 @@ def as_study(result: "TuneResult", budget_s: float, command: str) -> Study:
         hyperparameters=_as_hyperparameters(recipe),
         trials=len(result.trials),
         images=test["images"],
-        macro_f1=test["macro_f1"]["value"],
+        macro_f1=one["macro_f1"]["value"],
         budget_s=budget_s,
         command=command,
         random_init=result.random_init,
+        classes=len(test["classes"]),
+        tested_classes=test["scored_classes"],
+        macro_f1_of_views=test["macro_f1"]["value"] if one is not test else None,
     )
 
 
-def _setup(recipe: "Recipe", scores: Mapping[str, Any], source: str, trial: "TrialInfo | None") -> Measured:
+def _setup(
+    recipe: "Recipe",
+    scores: Mapping[str, Any],
+    one_view: Mapping[str, Any] | None,
+    views: int,
+    source: str,
+    trial: "TrialInfo | None",
+) -> Measured:
+    """A trained setup. `scores` are of its answers, each the mean over `views` views, `one_view` of one view alone.
+
+    A latency is of one inference, so what one inference reaches stands beside it.
+    """
     blocks = len(catalog.backbone(recipe.backbone).blocks)
-    accuracy = scores["accuracy"]
-    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
+    over = f"mean over {views} views of an image, {views} inferences"
+    if one_view is not None:
+        accuracy = _accuracy(one_view, f"{source}; one view, one inference an image")
+        of_views = _accuracy(scores, f"{source}; {over}")
+    elif views > 1:  # a trial of an earlier version, which kept no score of one view
+        accuracy = of_views = _accuracy(scores, f"{source}; {over}")
+    else:
+        accuracy, of_views = _accuracy(scores, source), None
     seconds = None
     if trial is not None and trial.seconds:
         says = f"trial {trial.number} on this machine, its caching included; {source}"
@@ -71,9 +101,16 @@ def _setup(recipe: "Recipe", scores: Mapping[str, Any], source: str, trial: "Tri
         freeze_name=recipe.freeze,
         frozen_blocks=FreezeDepth.parse(recipe.freeze).frozen_blocks(blocks),
         resolution=recipe.resolution,
-        accuracy=Figure(ACCURACY, value, low, high, Provenance.MEASURED, f"{source}; 95 % bootstrap interval"),
+        accuracy=accuracy,
         train_seconds=seconds,
+        views=views,
+        of_views=of_views,
     )
+
+
+def _accuracy(scores: Mapping[str, Any], source: str) -> Figure:
+    value, low, high = (100 * scores["accuracy"][name] for name in ("value", "low", "high"))
+    return Figure(ACCURACY, value, low, high, Provenance.MEASURED, f"{source}; 95 % bootstrap interval")
 
 
 def _as_hyperparameters(recipe: "Recipe") -> dict[str, str | float | int]:

@@ -232,13 +232,21 @@ def _show(result: "TuneResult") -> None:
     winner, budget = result.winner, result.budget
     test = winner.result["test"]
     table = Table("score", "test", "95 % interval", box=None)
-    for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy"), ("AUC", "auc")):
+    n, k = len(test["classes"]), test["scored_classes"]
+    over = "" if k == n else f" over {k} of {n} classes"  # the others have no test image
+    for name, key in ((f"macro-F1{over}", "macro_f1"), ("accuracy", "accuracy"), (f"AUC{over}", "auc")):
         score = test[key]
         if score["value"] is not None:
             table.add_row(name, f"{score['value']:.3f}", f"{score['low']:.3f} – {score['high']:.3f}")
     recipe = winner.recipe
     console.print(f"{recipe.backbone}, frozen to {recipe.freeze}, {recipe.resolution} px: {winner.result['how']}")
     console.print(table)
+    if one := winner.result.get("one_view"):
+        views = winner.predict_views
+        console.print(
+            f"mean over {views} views of an image, {views} inferences an answer; one view alone, one inference: "
+            f"macro-F1 {one['macro_f1']['value']:.3f}, accuracy {one['accuracy']['value']:.3f}"
+        )
     agreement, int8 = winner.result["onnx_agreement"], winner.result["int8"]
     rest = agreement["test_images"] - agreement["images"]
     console.print(
@@ -249,7 +257,7 @@ def _show(result: "TuneResult") -> None:
         lost, ms = int8["macro_f1_lost"], f"{int8['latency_ms']['p50']:.1f} ms"
         console.print(
             f"int8: macro-F1 lower by {lost['value']:.3f} ({lost['low']:.3f} – {lost['high']:.3f}), "
-            f"{ms} against {winner.result['latency_ms']['p50']:.1f} ms"
+            f"one inference {ms} against {winner.result['latency_ms']['p50']:.1f} ms"
         )
     else:
         console.print(f"int8: left out, {int8['left_out']}")

@@ -26,7 +26,9 @@ Place = tuple[str, int, int]
 class Measured:
     """One setup that was trained on the user's images.
 
-    `accuracy` in percent with its 95 % interval over images; `train_seconds` of that one training on this machine.
+    `accuracy` in percent with its 95 % interval over images, of one inference an image as latencies are;
+    `train_seconds` of that one training on this machine. Where the trained model's own answer is the mean over
+    `views` > 1 views of an image, and so takes as many inferences, `of_views` is the accuracy of that mean.
     """
 
     backbone: str
@@ -35,6 +37,8 @@ class Measured:
     resolution: int
     accuracy: Figure
     train_seconds: Figure | None
+    views: int = 1
+    of_views: Figure | None = None
 
     @property
     def place(self) -> Place:
@@ -50,10 +54,13 @@ class Study:
     hyperparameters: dict[str, str | float | int]  # the winner's
     trials: int
     images: int  # test images that no choice was made on
-    macro_f1: float  # of the winner on them
+    macro_f1: float  # of the winner on them, with one inference an image
     budget_s: float
     command: str  # asks the same question again
     random_init: bool
+    classes: int = 0
+    tested_classes: int = 0  # those of them with a test image: macro-F1 is over these
+    macro_f1_of_views: float | None = None  # of the winner's mean over several views, where it answers so
 
     @property
     def winner(self) -> Measured:

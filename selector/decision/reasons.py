@@ -44,6 +44,8 @@ def notes(
         found = [Statement("warning.random_init")] if study.random_init else []
         found += _handed_over(ranking, study)
         found.append(Statement("note.measured", {"n": len(study.measured)}))
+        if study.tested_classes < study.classes:
+            found.append(Statement("note.classes_not_tested", {"k": study.tested_classes, "n": study.classes}))
     found += _classes(request)
     found += _where(hardware)
     if not request.limits:
@@ -95,7 +97,7 @@ def _handed_over(ranking: Ranking, study: Study) -> list[Statement]:
     return [Statement("warning.trained_breaks_limits", values)]
 
 
-def _tuned(study: Study) -> tuple[Statement, Statement]:
+def _tuned(study: Study) -> tuple[Statement, ...]:
     winner = study.winner
     figure = winner.accuracy
     reached: Values = {
@@ -109,10 +111,26 @@ def _tuned(study: Study) -> tuple[Statement, Statement]:
     }
     return (
         Statement("why.measured", reached),
+        *_of_views(study),
         Statement(
             "why.searched", {"trials": study.trials, "setups": len(study.measured), "minutes": study.budget_s / 60}
         ),
     )
+
+
+def _of_views(study: Study) -> tuple[Statement, ...]:
+    """That the model as it lies there looks at an image several times, what that gains and what it costs."""
+    winner, figure = study.winner, study.winner.of_views
+    if figure is None or study.macro_f1_of_views is None:
+        return ()
+    values: Values = {
+        "views": winner.views,
+        "accuracy": figure.value,
+        "low": figure.low if figure.low is not None else figure.value,
+        "high": figure.high if figure.high is not None else figure.value,
+        "macro_f1": study.macro_f1_of_views,
+    }
+    return (Statement("why.of_views", values),)
 
 
 def _zone(ranking: Ranking) -> Statement:

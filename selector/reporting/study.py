@@ -20,7 +20,7 @@ from selector.reporting.view import Chart
 from selector.reporting.words import has, text
 
 if TYPE_CHECKING:
-    from selector.tuning.info import TrialInfo, TuneResult
+    from selector.tuning.info import TrialInfo, TuneResult, Winner
 
 LEFT_OUT = 50  # files; the JSON document names all
 MISTAKES = 12  # pictures; the JSON document names more
@@ -154,7 +154,7 @@ def study_view(study: "TuneResult", language: str) -> StudyView:
         ),
         warning=text("study_random", language) if study.random_init else "",
         scores=tuple(
-            Score(text(f"study_{name}", language), f"{s['value']:.3f}", f"{s['low']:.3f}–{s['high']:.3f}")
+            Score(_score_name(name, test, language), f"{s['value']:.3f}", f"{s['low']:.3f}–{s['high']:.3f}")
             for name in ("macro_f1", "accuracy", "auc", "calibration_error")
             if (s := test[name])["value"] is not None
         ),
@@ -162,7 +162,7 @@ def study_view(study: "TuneResult", language: str) -> StudyView:
             ClassRow(c["name"], c["images"], tuple(_cell(c[k]) for k in ("precision", "recall", "f1")))
             for c in test["classes"]
         ),
-        says=(*_about_data(study, language), *_says(winner.result, language)),
+        says=(*_about_data(study, language), *_of_views(winner, language), *_says(winner.result, language)),
         left_out=(
             *((item.path.rpartition("/")[2], item.why) for item in study.left_out[:LEFT_OUT]),
             *(("", note) for note in study.notes),
@@ -271,6 +271,23 @@ def _about_data(study: "TuneResult", language: str) -> tuple[str, ...]:
             scores = {"probe": _three(s.probe), "knn": _three(s.knn)}
             says.append(text("study_screened", language, backbone=s.backbone, pixels=s.resolution, **scores))
     return tuple(says)
+
+
+def _score_name(name: str, test: Mapping[str, Any], language: str) -> str:
+    """The score's name; of a mean over classes, how many those are where some have no test image."""
+    said, n, k = text(f"study_{name}", language), len(test["classes"]), test["scored_classes"]
+    if name not in ("macro_f1", "auc") or k == n:
+        return said
+    return text("study_over_classes", language, score=said, k=k, n=n)
+
+
+def _of_views(winner: "Winner", language: str) -> tuple[str, ...]:
+    """That an answer is the mean over several views, and what one inference alone reaches."""
+    one = winner.result.get("one_view")
+    if one is None:
+        return ()
+    reached = {name: _three(one[name]["value"]) for name in ("macro_f1", "accuracy")}
+    return (text("study_views", language, views=winner.predict_views, **reached),)
 
 
 def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:

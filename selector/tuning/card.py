@@ -142,10 +142,12 @@ def _headline(scores: Scores) -> dict[str, float]:
 
 
 def _score_rows(scores: Scores) -> list[str]:
+    n, k = len(scores.classes), scores.scored_classes
+    over = "" if k == n else f", over {k} of {n} classes: the others have no test image"
     named = {
         "accuracy": scores.accuracy,
-        "macro-F1": scores.macro_f1,
-        "AUC, one against the rest": scores.auc,
+        f"macro-F1{over}": scores.macro_f1,
+        f"AUC, one against the rest{over}": scores.auc,
         "calibration error": scores.calibration_error,
     }
     return [

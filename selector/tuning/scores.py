@@ -60,6 +60,11 @@ class Scores:
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]  # rows: true class, columns: predicted
 
+    @property
+    def scored_classes(self) -> int:
+        """How many classes have an image here, and so enter the means."""
+        return sum(c.images > 0 for c in self.classes)
+
     def as_json(self) -> dict[str, object]:
         """Plain values for a JSON document."""
         return {
@@ -69,6 +74,7 @@ class Scores:
             "macro_f1": self.macro_f1.as_json(),
             "auc": self.auc.as_json(),
             "calibration_error": self.calibration_error.as_json(),
+            "scored_classes": self.scored_classes,
             "classes": [
                 {
                     "name": c.name,

@@ -1,11 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 from sample_answers import make_answer
-from sample_study import CLASSES, make_study
+from sample_study import CLASSES, make_study, scores
 
+from selector.advisor import recommend
+from selector.cli.tune import _show
+from selector.findings import as_study
 from selector.reporting.page import render_page
 from selector.reporting.study import curves, history, parallel, study_view
+from selector.reporting.terminal import print_answer
+from selector.tuning.scores import score
 
 
 def test_the_history_has_what_came_to_a_score_and_the_best_so_far(tmp_path: Path) -> None:
@@ -27,6 +35,60 @@ def test_what_int8_loses_is_told_with_its_interval(tmp_path: Path) -> None:
         (said,) = [s for s in study_view(result, language).says if "int8" in s and "3.2" in s]
         assert "0.012" in said
         assert "-0.004 – 0.030" in said
+
+
+def test_beside_the_latency_of_one_inference_stands_what_one_inference_reaches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_study(tmp_path)
+    assert as_study(result, 120.0, "selector").winner.of_views is None
+    averaged, one = result.winner.result["test"], scores(10)
+    result.winner.result["one_view"] = one
+    result = replace(result, winner=replace(result.winner, predict_views=4))
+    result.trials[4].result["predict_views"] = 2
+    result.trials[4].result["one_view"] = scores(11)
+    found = as_study(result, 120.0, "selector")
+    assert found.winner.accuracy.value == pytest.approx(100 * one["accuracy"]["value"])
+    assert found.winner.of_views is not None
+    assert found.winner.of_views.value == pytest.approx(100 * averaged["accuracy"]["value"])
+    assert (found.macro_f1, found.macro_f1_of_views) == (one["macro_f1"]["value"], averaged["macro_f1"]["value"])
+    assert "mean over 4 views of an image, 4 inferences" in found.winner.of_views.source
+    assert {m.views for m in found.measured} == {1, 4}  # the fifth trial's setup is the winner's own
+
+    answer = recommend("cpu", 300, classes=3, store=tmp_path / "none.sqlite", study=found)
+    chosen = answer.recommendation.candidate
+    assert chosen.accuracy == found.winner.accuracy
+    for language, views in (("en", "the mean over 4 views of an image"), ("zh", "4 个视图取平均")):
+        page = render_page([answer], lang=language, study=result)
+        assert page.count(views) == 2  # with the reasons, and with the study's scores
+        console = Console(width=10_000, file=None)
+        with console.capture() as captured:
+            print_answer(answer, language, console, page=None)
+        assert views in captured.get()
+    _show(result)
+    assert "4 inferences an answer; one view alone" in " ".join(capsys.readouterr().out.split())
+
+
+def test_macro_f1_says_over_how_many_classes_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = make_study(tmp_path)
+    labels = np.arange(40) % 2  # no image of the third class
+    result.winner.result["test"] = score(np.eye(3)[labels], labels, CLASSES).as_json()
+    for language, says in (("en", "Macro-F1 over 2 of 3 classes"), ("zh", "3 个类别中 2 个的Macro-F1")):
+        assert study_view(result, language).scores[0].label.startswith(says)
+    _show(result)
+    assert "macro-F1 over 2 of 3 classes" in capsys.readouterr().out
+    answer = recommend("cpu", 300, classes=3, store=tmp_path / "none.sqlite", study=as_study(result, 120.0, "selector"))
+    (note,) = [n for n in answer.notes if n.key == "note.classes_not_tested"]
+    assert note.values == {"k": 2, "n": 3}
+
+
+def test_scores_of_several_views_alone_are_named_as_such(tmp_path: Path) -> None:
+    result = make_study(tmp_path)
+    result.trials[0].result["predict_views"] = 2  # of a version that kept no score of one view
+    found = as_study(result, 120.0, "selector")
+    (setup,) = [m for m in found.measured if m.freeze_name == "head"]
+    assert setup.accuracy == setup.of_views
+    assert "2 inferences" in setup.accuracy.source
 
 
 def test_the_winner_is_drawn_last_and_what_never_ran_has_no_curve(tmp_path: Path) -> None:

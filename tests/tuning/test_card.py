@@ -55,3 +55,10 @@ def test_a_card_says_why_there_is_no_int8_model() -> None:
     assert "int8" not in card(FACTS)
     text = card(replace(FACTS, int8_left_out="the job that was to make it was lost, killed"))
     assert "the network\n\nThere is no int8 model: the job that was to make it was lost, killed.\n\n## Use" in text
+
+
+def test_a_card_says_over_how_many_classes_its_macro_f1_is() -> None:
+    labels = np.zeros(9, dtype=np.int64)
+    text = model_card(FACTS, score(np.tile([0.8, 0.2], (9, 1)), labels, CLASSES))
+    assert "| macro-F1, over 1 of 2 classes: the others have no test image | 1.000 |" in text
+    assert "macro-F1, over" not in card(FACTS)

@@ -58,6 +58,8 @@ def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
         "macro_f1_all_views": averaged,
         "predict_views": views,
         "scores": score(probabilities, labels, task.dataset.classes).as_json(),
+        # what one inference reaches, where an answer is the mean over several
+        "one_view": score(trained.probabilities, labels, task.dataset.classes).as_json() if views > 1 else None,
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "stopped": trained.stopped,
         "seconds": trained.seconds,
