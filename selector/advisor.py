@@ -26,7 +26,7 @@ from selector.decision.answer import Answer, Recommendation, Request
 from selector.decision.candidates import candidates
 from selector.decision.claims import audit
 from selector.decision.device import DeviceEvidence, Latency, held
-from selector.decision.infeasible import infeasible
+from selector.decision.infeasible import NothingFeasible, infeasible
 from selector.decision.measured import Study
 from selector.decision.next import next_measurements
 from selector.decision.policy import policy
@@ -39,7 +39,7 @@ from selector.errors import Faults
 from selector.evidence.metrics import TRAIN_STEP
 from selector.evidence.record import Record
 from selector.evidence.store import open_store
-from selector.findings import as_study
+from selector.findings import SearchedInVain, as_study
 from selector.hardware import loading
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def recommend_on_images(
 
     `spent_s` seconds of the budget are gone already. `weights` is a folder of pretrained weights: only backbones
     that it holds are searched. `save` is the model's folder. `resume` goes on with the last search on these images,
-    over its backbones where none are named. Raises as `recommend` and `tuning.search.tune.tune` do.
+    over its backbones where none are named. Raises as `recommend` and `tuning.search.tune.tune` do, and SearchedInVain
+    where nothing keeps the limits after the search: what was trained comes with it.
     """
     from selector.tuning.info import DeployLimits, TuneRequest
     from selector.tuning.search.tune import tune
@@ -218,7 +219,10 @@ def recommend_on_images(
         on_progress,
     )
     found = as_study(result, budget_s, command)
-    return Advice(ask(result.summary.images, len(result.classes), backbones, found), result)
+    try:
+        return Advice(ask(result.summary.images, len(result.classes), backbones, found), result)
+    except NothingFeasible as refusal:
+        raise SearchedInVain(refusal.found, result) from None
 
 
 def check_on_images(

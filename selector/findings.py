@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from selector.backbones import catalog
 from selector.backbones.depth import FreezeDepth
+from selector.decision.infeasible import Infeasible, NothingFeasible
 from selector.decision.measured import Measured, Study
 from selector.evidence.metrics import ACCURACY, TRAIN_SECONDS
 from selector.evidence.record import Figure, Provenance
@@ -15,6 +16,22 @@ from selector.evidence.record import Figure, Provenance
 if TYPE_CHECKING:  # an answer without a study does without torch and optuna
     from selector.tuning.info import TrialInfo, TuneResult
     from selector.tuning.recipe import Recipe
+
+
+class SearchedInVain(NothingFeasible):
+    """No candidate satisfies the limits, nor does what was trained; `study` is the search, whose model lies ready."""
+
+    def __init__(self, found: Infeasible, study: "TuneResult") -> None:
+        self.study = study
+        test, recipe = study.winner.result["test"], study.winner.recipe
+        views = study.winner.predict_views
+        over = f", mean over {views} views and inferences," if views > 1 else ""
+        super().__init__(
+            found,
+            f"what was trained is not lost: study {study.study} in {study.folder}; its best model, {recipe.backbone} "
+            f"frozen to {recipe.freeze},{over} reaches {100 * test['accuracy']['value']:.1f} % accuracy on "
+            f"{test['images']} test images and lies in {study.winner.folder}",
+        )
 
 
 def as_study(result: "TuneResult", budget_s: float, command: str) -> Study:

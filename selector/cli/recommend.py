@@ -97,7 +97,8 @@ def recommend(
         write_page = places.enter_context(opened_output(page))
         write_document = places.enter_context(opened_output(document or STDOUT))
         if json:
-            places.enter_context(_refusal_written(write_document, lang))
+            places.enter_context(_refusal_written(write_document, lang, page))
+        places.enter_context(_search_shown(write_page, lang, page))
         answer, study = _advice(
             hardware,
             data_size,
@@ -113,14 +114,34 @@ def recommend(
 
 
 @contextmanager
-def _refusal_written(write: Callable[[str], None], lang: str) -> Iterator[None]:
+def _refusal_written(write: Callable[[str], None], lang: str, page: Path) -> Iterator[None]:
     """Where no candidate keeps the limits, the document that says why is written before the refusal goes on."""
     try:
         yield
     except NoFeasibleCandidate as refusal:
         from selector.reporting.document import write_refusal
 
-        write(write_refusal(refusal, lang))
+        study: TuneResult | None = getattr(refusal, "study", None)  # of one that comes after a search
+        write(write_refusal(refusal, lang, report=str(page.resolve()) if study else None, study=study))
+        raise
+
+
+@contextmanager
+def _search_shown(write: Callable[[str], None], lang: str, page: Path) -> Iterator[None]:
+    """Where nothing keeps the limits after a search, the page shows the search before the refusal goes on."""
+    from selector.findings import SearchedInVain
+
+    try:
+        yield
+    except SearchedInVain as refusal:
+        from selector.reporting.output import STDOUT
+        from selector.reporting.page import render_page
+
+        asked = refusal.found.request
+        unanswered = [(asked.hardware, asked.data_size)]
+        write(render_page([], lang=lang, made_at=datetime.now(UTC), unanswered=unanswered, study=refusal.study))
+        if page != STDOUT:
+            typer.echo(f"page of the search: {page.resolve()}", err=True)
         raise
 
 

@@ -55,11 +55,14 @@ class Infeasible:
 
 
 class NothingFeasible(NoFeasibleCandidate):
-    """No candidate satisfies the limits; `found` says which limit excludes what, the message what comes nearest."""
+    """No candidate satisfies the limits; `found` says which limit excludes what, the message what comes nearest.
 
-    def __init__(self, found: Infeasible) -> None:
+    `further` sentences stand at the message's end.
+    """
+
+    def __init__(self, found: Infeasible, *further: str) -> None:
         self.found = found
-        super().__init__(_sentences(found))
+        super().__init__("\n".join([_sentences(found), *further]))
 
 
 def infeasible(request: Request, hardware: Hardware, considered: Candidates, command: str) -> NothingFeasible:

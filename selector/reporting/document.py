@@ -77,10 +77,13 @@ def write(answer: Answer, language: str = "en", *, report: str | None = None, st
     return _text(document(answer, language, report=report, study=study))
 
 
-def refusal(error: NoFeasibleCandidate, language: str = "en") -> dict[str, Any]:
+def refusal(
+    error: NoFeasibleCandidate, language: str = "en", *, report: str | None = None, study: "TuneResult | None" = None
+) -> dict[str, Any]:
     """The document where no candidate keeps the limits: which limit excludes what, and the nearest misses.
 
-    A search on the user's images that refuses has no candidates to show: only its message stands there.
+    A search on the user's images that refuses has no candidates to show: only its message stands there. Where a
+    `study` was finished and what it trained keeps no limits, it stands there too; `report` is its page.
     """
     found = error.found if isinstance(error, NothingFeasible) else None
     return {
@@ -98,13 +101,16 @@ def refusal(error: NoFeasibleCandidate, language: str = "en") -> dict[str, Any]:
         "next_measurements": [],
         "notes": [],
         "command": found.command if found else None,
-        "report": None,
+        "report": report,
+        **({"tune": study.as_json()} if study is not None else {}),
     }
 
 
-def write_refusal(error: NoFeasibleCandidate, language: str = "en") -> str:
+def write_refusal(
+    error: NoFeasibleCandidate, language: str = "en", *, report: str | None = None, study: "TuneResult | None" = None
+) -> str:
     """The document of `refusal` as JSON text, as `write` does."""
-    return _text(refusal(error, language))
+    return _text(refusal(error, language, report=report, study=study))
 
 
 def _exclusion(exclusion: Exclusion) -> dict[str, Any]:

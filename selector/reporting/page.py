@@ -97,12 +97,14 @@ def render_page(
 
     `made_at` (UTC) is printed in the footer; without it the page depends on the answers alone. `unanswered` names
     hardware and numbers of images for which no candidate keeps the limits: the page says so. `study` is the
-    search on the user's images that the one answer rests on. Raises InvalidInput for no answers, for more than fit on
-    a page, and for another language than en and zh.
+    search on the user's images that the one answer rests on; where there is no answer, because no candidate keeps the
+    limits of the one in `unanswered`, the page is about the study alone. Raises InvalidInput for no answers, for more
+    than fit on a page, and for another language than en and zh.
     """
     if lang not in LANGUAGES:
         raise InvalidInput(f"no language {lang!r}; the report speaks {' and '.join(LANGUAGES)} (--lang)")
-    if not 1 <= len(answers) <= MAX_ANSWERS:
+    about_study = study is not None and len(unanswered) == 1
+    if not (answers or about_study) or len(answers) > MAX_ANSWERS:
         raise InvalidInput(
             f"a page takes 1 to {MAX_ANSWERS} answers, not {len(answers)}; write several pages with fewer "
             "hardware names or numbers of images each (-o PATH)"

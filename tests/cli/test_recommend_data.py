@@ -76,6 +76,33 @@ def test_what_is_measured_replaces_what_is_expected(images: Path, tmp_path: Path
     assert made["next_measurements"][0]["command"].count("--budget 120s") == 1
 
 
+def test_a_search_that_ends_below_the_least_accuracy_is_not_lost(images: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted((images / "cells").rglob("*.png"))):  # classes that nothing can tell apart
+        target = tmp_path / "mixed" / "ab"[number % 2] / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    asked = ("--hardware", "cpu", "--backbones", BACKBONE, "--min-accuracy", "76")
+    before = run(tmp_path / "home", *asked, "--data-size", "60", "--classes", "2", "--json")
+    assert before.returncode == 0, "what is expected has to keep the limit: the search is what refutes it"
+    done = run(
+        *(tmp_path / "home", *asked, "--data", str(tmp_path / "mixed"), "--budget", "40s"),
+        *("--weights", str(images / "weights"), "--save", str(tmp_path / "model"), "--json"),
+    )
+    assert done.returncode == 3, done.stderr
+    words = " ".join(done.stderr.split())
+    assert "no candidate on" in words
+    assert f"and lies in {tmp_path / 'model'}" in words
+    assert "study mixed-" in words
+    assert (tmp_path / "model" / "model.onnx").is_file()
+    made = json.loads(done.stdout)
+    assert made["recommendation"] is None
+    assert made["tune"]["winner"]["test"]["images"] == 12
+    assert f"page of the search: {made['report']}" in done.stderr
+    page = Path(made["report"]).read_text(encoding="utf-8")
+    assert 'data-for="study-confusion"' in page
+    assert "no candidate keeps every limit" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -9,6 +9,7 @@ from sample_study import CLASSES, make_study, scores
 
 from selector.advisor import recommend
 from selector.cli.tune import _show
+from selector.errors import InvalidInput
 from selector.findings import as_study
 from selector.reporting.page import render_page
 from selector.reporting.study import curves, history, parallel, study_view
@@ -143,3 +144,8 @@ def test_the_page_holds_the_study_and_its_names_are_text(tmp_path: Path, languag
     assert "&lt;b&gt;缺陷&lt;/b&gt;" in page
     assert "<b>缺陷</b>" not in page.split("<script>")[0]
     assert "study-confusion" not in render_page([answer], lang=language)
+    alone = render_page([], lang=language, unanswered=[("edge", 300)], study=study)  # no candidate keeps the limits
+    assert 'data-for="study-confusion"' in alone
+    assert alone.count('<p class="warning" role="note">') == 1
+    with pytest.raises(InvalidInput, match="1 to "):
+        render_page([], lang=language, study=study)
