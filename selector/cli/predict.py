@@ -19,6 +19,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Classify images. One that cannot be read is named on stderr, the others go on; the exit code is then 2."""
+    from selector.tuning.data.listing import shown
     from selector.tuning.place import MODEL_FILES
     from selector.tuning.predict import Predictor
 
@@ -29,16 +30,16 @@ def predict(
         found.append(prediction)
         if not json and prediction.error is None:  # as it comes: many images take their time
             says = ", ".join(f"{name} {probability:.1%}" for name, probability in prediction.classes)
-            sys.stdout.write(f"{prediction.path}: {says}\n")
+            sys.stdout.write(f"{shown(prediction.path)}: {says}\n")
             sys.stdout.flush()
     if json:
         document = {
             "schema_version": 1,
-            "model": str(model),
+            "model": shown(model),
             "precision": precision,
             "predictions": [
                 {
-                    "path": p.path,
+                    "path": shown(p.path),
                     "classes": [{"name": name, "probability": probability} for name, probability in p.classes],
                     "error": p.error,
                 }

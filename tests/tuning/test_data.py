@@ -1,4 +1,6 @@
 import csv
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from selector.tuning.data.dataset import load_dataset
 from selector.tuning.data.images import UnreadableImage, inspect, read_rgb
 from selector.tuning.data.split import Split, join_units, stratified
 from selector.tuning.data.told import sentences
+from selector.tuning.jobs.common import save_dataset
 
 
 def picture(seed: int, size: tuple[int, int] = (20, 16)) -> Image.Image:
@@ -39,6 +42,18 @@ class TestImages:
         Image.fromarray(ramp).save(tmp_path / "a.png")
         rgb = np.asarray(read_rgb(tmp_path / "a.png"))
         assert np.array_equal(rgb[..., 0].ravel(), np.arange(256))
+
+    def test_integers_whose_range_is_not_known_are_refused(self, tmp_path: Path) -> None:
+        ramp = np.arange(256, dtype=np.int32).reshape(16, 16)
+        for name, values in {"eight": ramp, "wide": ramp * 1000, "negative": ramp - 9}.items():
+            Image.fromarray(values).save(tmp_path / f"{name}.tif")
+            with pytest.raises(UnreadableImage, match=f"from {values.min()} to {values.max()}, whose range is unknown"):
+                inspect(tmp_path / f"{name}.tif")
+        Image.fromarray(ramp * 257).save(tmp_path / "sixteen.tif")
+        assert np.array_equal(np.asarray(read_rgb(tmp_path / "sixteen.tif"))[..., 0].ravel(), np.arange(256))
+        dark = f"P5 16 16 {2**16 - 1}\n".encode() + ramp.astype(">u2").tobytes()
+        (tmp_path / "dark.pgm").write_bytes(dark)  # the file says how deep it is
+        assert inspect(tmp_path / "dark.pgm").largest_of_16 == 255
 
     @pytest.mark.parametrize("mode", ["CMYK", "P", "L", "LA", "RGBA", "1", "YCbCr"])
     def test_every_mode_becomes_rgb(self, tmp_path: Path, mode: str) -> None:
@@ -179,6 +194,75 @@ class TestDataset:
         data = load_dataset(tmp_path)
         assert {s: len(data.positions(s)) for s in Split} == {Split.TRAIN: 16, Split.VALIDATION: 16, Split.TEST: 16}
         assert [Path(item.path).name for item in data.left_out] == ["leak.png"]
+
+    def test_fewer_bits_in_sixteen_are_told(self, tmp_path: Path) -> None:
+        def save(name: str, seed: int, largest: int) -> None:
+            (tmp_path / name).mkdir(exist_ok=True)
+            values = np.random.default_rng(seed).integers(0, largest, (16, 20), endpoint=True, dtype=np.uint16)
+            values[0, 0] = largest
+            Image.fromarray(values).save(tmp_path / name / f"{seed}.png")
+
+        for seed in range(12):
+            save("ab"[seed % 2], seed, 4095 if seed else 2000)
+        (note,) = [n for n in load_dataset(tmp_path).notes if "too dark" in n]
+        assert "no value of 12 images is above 4095, as of 12 bits in 16: they are seen 16 times" in note
+        save("a", 12, 40_000)
+        assert not [n for n in load_dataset(tmp_path).notes if "too dark" in n]
+
+    def test_what_an_archive_leaves_beside_the_splits_is_no_class(self, tmp_path: Path) -> None:
+        for first, split in ((0, "train"), (50, "val"), (70, "test")):
+            fill(tmp_path / split / "a", first, 8)
+            fill(tmp_path / split / "b", first + 200, 8)
+        (tmp_path / "__MACOSX" / "train" / "a").mkdir(parents=True)
+        (tmp_path / "__MACOSX" / "train" / "a" / "._0.png").write_bytes(b"fork")
+        (tmp_path / "notes").mkdir()
+        (tmp_path / "notes" / "readme.txt").write_text("hello")
+        data = load_dataset(tmp_path)
+        assert data.classes == ("a", "b")
+        assert len(data.positions(Split.TEST)) == 16
+        assert [Path(item.path).name for item in data.left_out] == ["readme.txt"]
+        fill(tmp_path / "calibration", 900, 3)
+        with pytest.raises(InvalidInput, match=r"holds test, train, val with folders .* beside them images in calibra"):
+            load_dataset(tmp_path)
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        for first, name in ((0, "train"), (50, "bus"), (70, "car")):
+            fill(tmp_path / name, first, 5)
+        assert load_dataset(tmp_path).classes == ("bus", "car", "train")
+        (tmp_path / "two").mkdir()
+        for split in ("val", "test"):
+            (tmp_path / "two" / split).mkdir()
+            fill(tmp_path / "two" / split / "a", 0, 4)
+        with pytest.raises(InvalidInput, match=r"holds test, val with folders .* and no train"):
+            load_dataset(tmp_path / "two")
+
+    def test_a_class_that_is_not_tested_is_named(self, tmp_path: Path) -> None:
+        fill(tmp_path / "i", 0, 40)
+        lines = [f"i/{i}.png,{'abc'[i % 3]},{'one' if i % 3 == 2 else f'g{i}'}" for i in range(40)]
+        (tmp_path / "t.csv").write_text("path,label,group\n" + "\n".join(lines))
+        notes = [n for n in load_dataset(tmp_path / "t.csv").notes if "classes alone" in n]
+        assert [note.split(":")[0] for note in notes] == [
+            "no image of c is in the validation split",
+            "no image of c is in the test split",
+        ]
+        assert all(note.endswith("over the other 2 of 3 classes alone") for note in notes)
+
+    def test_names_that_are_not_utf8_are_told_and_cost_no_search(self, tmp_path: Path) -> None:
+        fill(tmp_path / "a", 0, 6)
+        fill(tmp_path / "b", 50, 6)
+        strange = os.fsencode(tmp_path / "a") + b"/" + "完好.png".encode("gbk")
+        os.rename(tmp_path / "a" / "0.png", strange)
+        data = load_dataset(tmp_path)
+        (item,) = data.left_out
+        assert item.path.endswith(r"a/\udccd\udcea\udcba\udcc3.png")
+        assert "as GBK it reads '完好.png'; rename it" in item.why
+        save_dataset(data, tmp_path / "data.json")
+        assert len(json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))["samples"]) == 11
+        os.rename(tmp_path / "b", os.fsencode(tmp_path) + b"/" + "缺陷".encode("gbk"))
+        with pytest.raises(InvalidInput, match=r"class folder .*udccf.*as GBK it reads '缺陷'"):
+            load_dataset(tmp_path)
+        with pytest.raises(InvalidInput, match="its name is not UTF-8"):
+            load_dataset(Path(os.fsdecode(strange)).parent / os.fsdecode(b"\xff\xff"))
 
     def test_a_picture_under_two_labels_is_told(self, tmp_path: Path) -> None:
         fill(tmp_path / "a", 0, 5)

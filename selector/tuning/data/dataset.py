@@ -12,10 +12,14 @@ from statistics import median
 
 from selector.errors import InvalidInput
 from selector.tuning.data.images import ImageFacts, UnreadableImage, inspect
-from selector.tuning.data.listing import Entry, Listing, list_images
+from selector.tuning.data.listing import Entry, Listing, list_images, misnaming, shown
 from selector.tuning.data.split import DEFAULT_FRACTIONS, Split, join_units, stratified
 
 VALIDATION_OF_TRAIN = 0.25  # where the user gives a test split but no validation split
+
+
+DEEPEST_OF_FEWER = 14
+"""Bits of a camera that stores fewer than 16 in 16: 10, 12 or 14."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +110,10 @@ def load_dataset(source: Path, *, seed: int = 0, progress: Callable[[int, int], 
         for entry, fact in zip(listing.entries, facts, strict=True)
         if isinstance(fact, str)
     ]
-    left_out += [LeftOut(str(path), "not an image by its suffix") for path in listing.ignored]
-    left_out += [LeftOut(str(path), "lies in no class's folder") for path in listing.loose]
-    notes = _handled_notes(usable) + _conflict_notes(usable)
+    left_out += [LeftOut(shown(path), misnaming(path)) for path in listing.misnamed]
+    left_out += [LeftOut(shown(path), "not an image by its suffix") for path in listing.ignored]
+    left_out += [LeftOut(shown(path), "lies in no class's folder") for path in listing.loose]
+    notes = _handled_notes(usable) + _depth_notes(usable) + _conflict_notes(usable)
     usable, dropped, copy_notes = _own_split_duplicates(usable)
     left_out += dropped
     classes, class_notes = _classes(source, listing, usable, left_out)
@@ -157,6 +162,22 @@ def _handled_notes(usable: _Usable) -> list[str]:
     return [
         f"{what}: {len(names)} image{'s' * (len(names) > 1)} {says.get(what, 'converted to RGB')} ({_some(names)})"
         for what, names in sorted(handled.items())
+    ]
+
+
+def _depth_notes(usable: _Usable) -> list[str]:
+    """Pictures of 12 or 14 bits in 16, which are taken as what they are stored as, and so come out almost black.
+
+    That is for the user to mend: a single picture does not tell how deep the camera of all of them was.
+    """
+    largest = [fact.largest_of_16 for _, fact in usable if fact.largest_of_16 is not None]
+    bits = max(largest, default=0).bit_length()
+    if not any(largest) or bits > DEEPEST_OF_FEWER:
+        return []
+    return [
+        f"16 bit: no value of {len(largest)} image{'s' * (len(largest) > 1)} is above {max(largest)}, as of {bits} "
+        f"bits in 16: they are seen {2 ** (16 - bits)} times too dark; stretch them to 0 … 65535, or to 8 bits, here "
+        "and before `selector predict`"
     ]
 
 
@@ -253,6 +274,13 @@ def _check_splits(source: Path, usable: _Usable, splits: list[Split]) -> list[st
     unseen = sorted((found[Split.VALIDATION] | found[Split.TEST]) - found[Split.TRAIN])
     torn = [group for group, where in groups.items() if len(where) > 1]
     notes = [f"no image of {_some(unseen)} is trained on: those of the other splits are all missed"] if unseen else []
+    every = set[str]().union(*found.values())
+    for split in (Split.VALIDATION, Split.TEST):
+        if untold := sorted(every - found[split]):
+            notes.append(
+                f"no image of {_some(untold)} is in the {split} split: its macro-F1 is over the other "
+                f"{len(found[split])} of {len(every)} classes alone"
+            )
     if torn:
         notes.append(f"{len(torn)} groups lie in more than one of the given splits ({_some(sorted(torn))})")
     return notes

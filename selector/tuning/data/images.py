@@ -3,6 +3,7 @@
 EXIF orientation    applied
 palette, grey, YCbCr, CMYK …   converted to RGB; transparency is laid on white
 16 bits a channel   scaled to 8 (Pillow's own conversion would clip them)
+32-bit integers     taken as 16 bits; refused where no value is above 255, or one above 65535: their range is not known
 animated            the first frame, and the file is named in the notes
 32-bit float        refused: its range is not known
 smaller than 8 px   refused: nothing can be seen in it
@@ -34,6 +35,7 @@ class ImageFacts:
     width: int
     height: int
     handled: tuple[str, ...]  # conversions that were needed: "EXIF rotation", "CMYK", "16 bit" …
+    largest_of_16: int | None = None  # the largest value of a picture that is stored with 16 bits
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -43,13 +45,15 @@ def read_rgb(path: Path) -> Image.Image:
 
 def inspect(path: Path) -> ImageFacts:
     """Decode the whole file and say what it is. Raises UnreadableImage with the reason."""
-    image, handled = _read(path)
+    image, handled, largest = _read(path)
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()[:32]
-    return ImageFacts(digest, image.width, image.height, handled)
+    return ImageFacts(digest, image.width, image.height, handled, largest)
 
 
-def _read(path: Path) -> tuple[Image.Image, tuple[str, ...]]:
+def _read(path: Path) -> tuple[Image.Image, tuple[str, ...], int | None]:
+    """The picture, what had to be done to it, and its largest value where it has 16 bits."""
     handled: list[str] = []
+    largest: int | None = None
     try:
         # a picture of a hundred megapixels is legitimate here: only the limit against bombs (twice that) stands
         with warnings.catch_warnings():
@@ -64,7 +68,11 @@ def _read(path: Path) -> tuple[Image.Image, tuple[str, ...]]:
                 upright = ImageOps.exif_transpose(image) if rotated else image
                 if rotated:
                     handled.append("EXIF rotation")
-                rgb = _to_rgb(upright, handled)
+                if upright.mode.startswith("I"):  # I;16, I;16B, I;16L, I
+                    handled.append("16 bit")
+                    rgb, largest = _from_16_bits(upright, wide=image.mode == "I" and image.format == "TIFF")
+                else:
+                    rgb = _to_rgb(upright, handled)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -76,7 +84,22 @@ def _read(path: Path) -> tuple[Image.Image, tuple[str, ...]]:
         raise UnreadableImage(f"damaged: {error}".rstrip(".: ")) from None
     if min(rgb.size) < MIN_SIDE:
         raise UnreadableImage(f"{rgb.width}×{rgb.height} pixels, smaller than {MIN_SIDE}")
-    return rgb, tuple(handled)
+    return rgb, tuple(handled), largest
+
+
+def _from_16_bits(image: Image.Image, *, wide: bool) -> tuple[Image.Image, int]:
+    """The picture scaled to 8 bits, and its largest value. `wide`: stored with 32 bits, so its range is a guess.
+
+    Pillow makes such a mode of 16 bits in other formats, too; those it has already scaled to 65535.
+    """
+    pixels = np.asarray(image, dtype=np.float64)
+    least, largest = pixels.min(initial=65535), pixels.max(initial=0)
+    if largest > 65535 or least < 0 or (wide and largest <= 255):
+        raise UnreadableImage(
+            f"32-bit integer pixels from {least:.0f} to {largest:.0f}, whose range is unknown; "
+            "store it with 8 or 16 bits"
+        )
+    return Image.fromarray(np.round(pixels / 257).astype(np.uint8)).convert("RGB"), int(largest)
 
 
 def _to_rgb(image: Image.Image, handled: list[str]) -> Image.Image:
@@ -87,12 +110,6 @@ def _to_rgb(image: Image.Image, handled: list[str]) -> Image.Image:
         return image.convert("RGB")
     if mode == "F":
         raise UnreadableImage("32-bit floating point pixels, whose range is unknown; store it with 8 or 16 bits")
-    if mode.startswith("I"):  # I;16, I;16B, I;16L, I
-        handled.append("16 bit")
-        pixels = np.asarray(image, dtype=np.float64)
-        if pixels.max(initial=0) > 65535 or pixels.min(initial=0) < 0:
-            raise UnreadableImage("32-bit integer pixels, whose range is unknown; store it with 8 or 16 bits")
-        return Image.fromarray(np.round(pixels / 257).astype(np.uint8)).convert("RGB")
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         handled.append("palette" if mode in ("P", "PA") else "transparency")
         layer = image.convert("RGBA")

@@ -1,12 +1,15 @@
 """Which files belong to which class: a folder a class, or a CSV or Parquet file of paths and labels.
 
-A folder: each subfolder is a class, searched to any depth. Where the subfolders are called train, val and test
-(validation, valid too), they are the user's own split and the classes lie one level down.
+A folder: each subfolder is a class, searched to any depth. Where the subfolders that hold images are called train, val
+and test (validation, valid too), they are the user's own split and the classes lie one level down. Where only some
+are, with classes in them, it cannot be told what the others are, and the folder is refused.
 A table: columns `path` (relative to the table's folder, or absolute) and `label`; optionally `split` (train,
 validation, test) and `group` (images of one group never lie in two splits).
+Names that are not UTF-8 can be written to no result: such files are left out by name, such classes refused.
 """
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +47,13 @@ class Listing:
     classes: tuple[str, ...]
     ignored: tuple[Path, ...]  # files in class folders that are no images by their suffix
     loose: tuple[Path, ...] = ()  # images that lie in no class's folder
+    misnamed: tuple[Path, ...] = ()  # images whose name is not UTF-8
 
 
 def list_images(source: Path) -> Listing:
     """List the labelled images at `source`. Raises InvalidInput with all faults at once."""
+    if not _is_text(source):
+        raise InvalidInput(f"{shown(source)}: {misnaming(source.resolve())}")
     if not source.exists():
         raise InvalidInput(
             f"{source} does not exist; give a folder with one subfolder a class, or a CSV or Parquet file"
@@ -63,28 +69,86 @@ def _list_folder(root: Path) -> Listing:
     folders = _subfolders(root)
     if not folders:
         raise InvalidInput(f"{root} has no subfolders; each class needs a folder of its own, named after it")
-    splits = {folder.name.lower(): folder for folder in folders}
-    if splits.keys() <= SPLIT_NAMES.keys() and "train" in {SPLIT_NAMES[name] for name in splits}:
-        pairs = [(SPLIT_NAMES[name], folder) for name, part in sorted(splits.items()) for folder in _subfolders(part)]
-    else:
-        pairs = [("", folder) for folder in folders]
+    pairs, beside = _split_and_class_folders(root, folders)
+    if faults := [f"class folder {shown(f)}: {misnaming(f)}" for _, f in pairs if not _is_text(f.name)]:
+        raise InvalidInput(faults)
     entries: list[Entry] = []
-    ignored: list[Path] = []
+    ignored = [path for folder in beside for path in _files(folder)]
+    misnamed: list[Path] = []
     for split, folder in pairs:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES:
-                entries.append(Entry(path, folder.name, split or None))
-            else:
+        for path in _files(folder):
+            if path.suffix.lower() not in SUFFIXES:
                 ignored.append(path)
+            elif not _is_text(path):
+                misnamed.append(path)
+            else:
+                entries.append(Entry(path, folder.name, split or None))
     above = {root, *(folder.parent for _, folder in pairs)}
     loose = [
         p for place in sorted(above) for p in sorted(place.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()
     ]
-    return Listing(root, tuple(entries), tuple(sorted({f.name for _, f in pairs})), tuple(ignored), tuple(loose))
+    classes = tuple(sorted({f.name for _, f in pairs}))
+    return Listing(root, tuple(entries), classes, tuple(ignored), tuple(loose), tuple(misnamed))
+
+
+def _split_and_class_folders(root: Path, folders: list[Path]) -> tuple[list[tuple[str, Path]], list[Path]]:
+    """Pairs of split ("": none is given) and class folder, and the folders that are neither.
+
+    What an archive leaves beside the splits (`__MACOSX`, notes) holds no image and does not count. A class may be
+    called train: its images lie in it, and not in folders of their own.
+    """
+    bearing = [folder for folder in folders if _holds_image(folder)]
+    splits = [folder for folder in bearing if folder.name.lower() in SPLIT_NAMES]
+    others = [folder for folder in bearing if folder not in splits]
+    trained = any(SPLIT_NAMES[folder.name.lower()] == "train" for folder in splits)
+    if trained and not others:
+        parts = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+        pairs = [(SPLIT_NAMES[part.name.lower()], folder) for part in parts for folder in _subfolders(part)]
+        return pairs, [folder for folder in folders if folder not in parts]
+    if nested := [folder for folder in splits if any(_holds_image(inner) for inner in _subfolders(folder))]:
+        names, rest = (", ".join(shown(f.name) for f in some) for some in (nested, others))
+        raise InvalidInput(
+            f"{root} holds {names} with folders of images in them, which looks like a split, "
+            + (f"and beside them images in {rest}" if others else "and no train")
+            + "; leave train, val and test alone in it, or, where these are classes, put their images right into them"
+        )
+    return [("", folder) for folder in folders], []
+
+
+def _holds_image(folder: Path) -> bool:
+    return any(p.suffix.lower() in SUFFIXES and not p.name.startswith(".") for p in folder.rglob("*"))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def _subfolders(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _is_text(name: str | Path) -> bool:
+    """Whether a name can be written as UTF-8; one with other bytes comes with surrogates in their place."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(name: str | Path) -> str:
+    """A name as it can be written, bytes that are no UTF-8 escaped."""
+    return str(name).encode(errors="backslashreplace").decode()
+
+
+def misnaming(path: Path) -> str:
+    """What is wrong with a name that is not UTF-8, and how it reads as what it probably is."""
+    part = next(p for p in reversed(path.parts) if not _is_text(p))
+    try:
+        read = f"as GBK it reads {os.fsencode(part).decode('gbk')!r}; "
+    except UnicodeDecodeError:
+        read = ""
+    return f"its name is not UTF-8, as of an archive that was packed on another system; {read}rename it"
 
 
 def _list_table(source: Path) -> Listing:
