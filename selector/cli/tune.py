@@ -196,11 +196,19 @@ def spent_s() -> float:
 
 
 def with_progress(work: "Callable[[Callable[[Progress], None]], T]", quiet: bool) -> T:
-    """Run `work` with a live line on stderr: phase, trials, best so far, time left. Ctrl-C is exit code 130."""
+    """Run `work` with a live line on stderr: phase, trials, best so far, time left. Ctrl-C is exit code 130.
+
+    With `quiet` only warnings are told: which images are not used, which scores are weaker than they look.
+    """
     try:
-        return work(lambda progress: None) if quiet else _told_live(work)
+        return work(_warn) if quiet else _told_live(work)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _warn(progress: "Progress") -> None:
+    if progress.warns:
+        typer.echo(progress.says, err=True)
 
 
 def _told_live(work: "Callable[[Callable[[Progress], None]], T]") -> T:

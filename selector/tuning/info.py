@@ -212,6 +212,7 @@ class Progress:
     left_s: float
     says: str
     passing: bool = False  # a counter that the next one replaces, not a line to keep
+    warns: bool = False  # told whoever wants no progress, too: images that are not used, scores that are weaker
 
 
 OnProgress = Callable[[Progress], None]

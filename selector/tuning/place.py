@@ -1,5 +1,9 @@
-"""The folder that a model is handed over in: only a new one, an empty one or a former model's is written to."""
+"""The folder that a model is handed over in: only a new one, an empty one or a former model's is written to.
 
+And the user's own data folder, in which studies lie: that it can be written to, and how it is told where it cannot.
+"""
+
+import errno
 import os
 import shutil
 import tempfile
@@ -11,6 +15,27 @@ SETTINGS = "preprocessing.json"
 RECORD = "reproduce.json"
 MODEL_FILES = {"fp32": "model.onnx", "int8-static": "model.int8.onnx"}
 OWN_FILES = frozenset({"model.safetensors", SETTINGS, RECORD, "README.md", *MODEL_FILES.values()})
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What the system says where a folder could be written to when the work began, and can no longer."""
+
+
+def check_home(home: Path) -> None:
+    """Try the user's data folder before the work. Raises OutputFailed where it cannot be made or written to."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".selector-"):
+            pass
+    except OSError as error:
+        raise cannot_write(home, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputFailed:
+    """The error to be raised where `path`, in the user's data folder, could not be written."""
+    return OutputFailed(
+        f"cannot write to {path}: {error.strerror or error}; make room there, or name another folder in SELECTOR_HOME"
+    )
 
 
 def check_place(save: Path) -> None:

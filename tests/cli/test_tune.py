@@ -77,6 +77,37 @@ def test_tune_tells_what_it_did_and_what_it_left_out(
     assert "'空' has no usable image" in words
     assert "坏0.png" in words
     assert "macro-F1" in done.stdout
+    (kept,) = (folder / "home" / "studies").glob("*/data.json")
+    data = json.loads(kept.read_text(encoding="utf-8"))
+    assert (data["left_out"], data["notes"]) == (document["data"]["left_out"], document["data"]["notes"])
+
+
+def test_quiet_tells_what_is_lost_and_no_progress(tuned: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = tuned
+    refused = run(
+        *("tune", str(folder / "电池片"), "--budget", "90s", "--backbones", BACKBONE, "--quiet"),
+        *("--weights", str(folder / "weights"), "--resolution", "64", "--max-artifact-mb", "0.01"),
+        home=folder / "quiet",
+    )
+    assert refused.returncode == 3
+    assert "'空' has no usable image" in refused.stderr
+    assert "坏0.png: not an image" in refused.stderr
+    assert "images in 2 classes" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 6  # a class, four files, the refusal
+
+
+def test_a_home_that_cannot_be_written_is_told_before_the_work(
+    tuned: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = tuned
+    (tmp_path / "file").write_text("no folder")
+    done = run(
+        *("tune", str(folder / "电池片"), "--backbones", BACKBONE, "--weights", str(folder / "weights")),
+        home=tmp_path / "file" / "home",
+    )
+    assert done.returncode == 1
+    assert f"cannot write to {tmp_path / 'file' / 'home'}: Not a directory" in done.stderr
+    assert "a fault of selector itself" not in done.stderr
 
 
 def test_predict_classifies_and_names_what_it_cannot_read(
@@ -90,6 +121,12 @@ def test_predict_classifies_and_names_what_it_cannot_read(
     assert [p["path"] for p in predictions] == images
     for prediction in predictions:
         assert sum(c["probability"] for c in prediction["classes"]) == pytest.approx(1)
+    strange = os.fsencode(folder) + b"/" + "完好.png".encode("gbk")  # as an archive of another system leaves it
+    Path(os.fsdecode(strange)).write_bytes(Path(images[0]).read_bytes())
+    for form in ((), ("--json",)):
+        gbk = run("predict", str(folder / "模型"), os.fsdecode(strange), *form, home=folder / "home")
+        assert gbk.returncode == 0, gbk.stderr
+        assert "udccd" in gbk.stdout
     bad = run("predict", str(folder / "模型"), images[0], "nowhere.png", home=folder / "home")
     assert bad.returncode == 2
     assert bad.stdout.startswith(images[0])

@@ -1,11 +1,13 @@
 """Where a model is handed over: nothing of anybody else's is lost."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from selector.errors import InvalidInput, OutputFailed
-from selector.tuning.place import OWN_FILES, check_place, hand_over
+from selector.tuning.place import OWN_FILES, check_home, check_place, hand_over
 
 
 def model(folder: Path, says: str) -> Path:
@@ -53,3 +55,25 @@ def test_a_new_model_replaces_the_former_one_and_nothing_beside_it(tmp_path: Pat
     assert (save / "notes.txt").read_text() == "mine"
     assert (save / "preprocessing.json").read_text() == "new"
     assert not draft.exists()
+
+
+def test_a_home_that_cannot_be_made_is_told_with_what_to_do(tmp_path: Path) -> None:
+    check_home(tmp_path / "new" / "home")
+    assert list((tmp_path / "new" / "home").iterdir()) == []
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputFailed, match=r"cannot write to .*file/home: Not a directory; .*SELECTOR_HOME"):
+        check_home(tmp_path / "file" / "home")
+
+
+def test_a_disk_that_fills_leaves_the_former_file_and_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    file.write_text("former")
+    code = (
+        "import resource, sys; from pathlib import Path; from selector.tuning.jobs.common import write_whole\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"  # as good as a full disk, and needs no disk
+        "write_whole(Path(sys.argv[1]), 'x' * 2000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False)
+    assert f"OutputFailed: cannot write to {file}: " in done.stderr
+    assert file.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [file]

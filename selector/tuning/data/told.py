@@ -25,5 +25,5 @@ def sentences(dataset: Dataset) -> list[str]:
         *(f"left out: {item.path}: {item.why}" for item in dataset.left_out[:NAMED_FILES]),
     ]
     if len(dataset.left_out) > NAMED_FILES:
-        told.append(f"left out: {len(dataset.left_out) - NAMED_FILES} more; --json lists all")
+        told.append(f"left out: {len(dataset.left_out) - NAMED_FILES} more; --json and the study's data.json list all")
     return told

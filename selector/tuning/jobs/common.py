@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from selector.backbones.catalog import backbone
 from selector.tuning.cache.store import CacheKey, CacheStore
 from selector.tuning.data.dataset import Dataset, Sample
 from selector.tuning.data.split import Split
+from selector.tuning.place import cannot_write
 from selector.tuning.preprocess import Preprocess
 from selector.tuning.recipe import Recipe
 
@@ -24,16 +26,30 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 def save_dataset(dataset: Dataset, file: Path) -> None:
-    """Write what jobs need of the data set."""
-    data = {"classes": dataset.classes, "root": dataset.root, "samples": [asdict(s) for s in dataset.samples]}
+    """Write what jobs need of the data set, and what people want to look up: files that are not used, and notes."""
+    data = {
+        "classes": dataset.classes,
+        "root": dataset.root,
+        "samples": [asdict(s) for s in dataset.samples],
+        "left_out": [asdict(item) for item in dataset.left_out],
+        "notes": dataset.notes,
+    }
     write_whole(file, json.dumps(data, ensure_ascii=False))
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write `text` so that a process that is killed leaves the former file or the new one, never half of it."""
+    """Write `text` so that a process that is killed leaves the former file or the new one, never half of it.
+
+    Raises OutputFailed where there is no room for it, or no right to write.
+    """
     draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, file)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise cannot_write(file, error) from error
 
 
 @dataclass(frozen=True)

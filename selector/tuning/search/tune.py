@@ -28,6 +28,7 @@ from selector.tuning.info import (
     Winner,
 )
 from selector.tuning.jobs.common import Task, save_dataset
+from selector.tuning.place import NO_ROOM, cannot_write, check_home
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
 from selector.tuning.search.caching import Caching
@@ -85,6 +86,7 @@ class _Story:
     def tell_it(self) -> TuneResult:
         self.budget = Budget(self.request.budget_s, time.monotonic() - self.request.spent_s)
         check(self.request)
+        check_home(home())
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         cores = len(os.sched_getaffinity(0))
         threads = max(1, cores // self.request.workers)
@@ -94,6 +96,10 @@ class _Story:
                 return self._with(crew, threads)
         except WorkerBroken as error:
             raise MeasurementFailed(str(error)) from error
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise cannot_write(Path(error.filename or home()), error) from error
+            raise
         finally:
             self._put_away(logs)
 
@@ -104,8 +110,10 @@ class _Story:
             dataset = load_dataset(
                 request.data, seed=request.seed, progress=lambda done, images: self._count(began, done, images)
             )
-            for sentence in sentences(dataset):
-                self._say(sentence)
+            whole, *warnings = sentences(dataset)
+            self._say(whole)
+            for sentence in warnings:
+                self._say(sentence, warns=True)
             name, folder = study_folder(request, dataset)
         with study_lock(folder), self._told_to_resume(name):
             opened = open_study(request, dataset, name, folder)
@@ -312,9 +320,9 @@ class _Story:
                 "give more with --budget, or fewer images"
             )
 
-    def _say(self, says: str, passing: bool = False) -> None:
+    def _say(self, says: str, passing: bool = False, *, warns: bool = False) -> None:
         best, trials = None, 0
         if self.opened is not None and self.phase != "data":
             found = best_trial(self.opened)
             best, trials = (found.value if found else None), count_trials(self.opened.study)
-        self.on_progress(Progress(self.phase, trials, best, self.budget.left_s, says, passing))
+        self.on_progress(Progress(self.phase, trials, best, self.budget.left_s, says, passing, warns))
