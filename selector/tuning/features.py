@@ -82,7 +82,7 @@ class LiveFeatures:
         device = next((parameter.device for parameter in self.prefix.parameters()), None)  # None: nothing is frozen
         with torch.no_grad():
             images = torch.from_numpy(np.stack(pixels)).contiguous(memory_format=torch.channels_last)
-            return torch.cat([self.prefix(part.to(device)).cpu() for part in images.split(PART)])
+            return torch.cat([self.prefix(part.to(device)).cpu() for part in torch.split(images, PART)])
 
     def _pixels(self, position: int, view: int) -> npt.NDArray[np.float32]:
         image = read_rgb(Path(self.paths[position]))

@@ -192,7 +192,7 @@ class _Pass:
         return number
 
 
-def _draft(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+def _draft(file: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
     """A new array in `file` whose room on disk is taken at once: OSError where there is none.
 
     numpy makes the file sparse, and a disk that is full when its pages are written would end the process (SIGBUS).
