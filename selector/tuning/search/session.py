@@ -18,7 +18,7 @@ from selector.tuning.search.caching import Caching
 from selector.tuning.search.crew import Crew
 from selector.tuning.search.pace import Pace
 from selector.tuning.search.space import SPARED, SearchSpace
-from selector.tuning.search.storage import OWNER, SEEN, fail_lost_trials, owner, patiently
+from selector.tuning.search.storage import OWNER, SEEN, ask, fail_lost_trials, owner, patiently
 from selector.tuning.search.study import OpenStudy, best_trial
 
 FILL_SHARE = 0.5
@@ -118,7 +118,7 @@ class Session:
 
     def _start(self, number: int) -> None:
         study = self.opened.study
-        trial = patiently(lambda: study.ask(self.space.distributions()))
+        trial = ask(study, self.space.distributions())
         recipe = self.space.recipe(trial.params, self.request.seed)
         origin = trial.user_attrs.get("origin", "sampled")
         for name, value in ((OWNER, owner()), (SEEN, time.time()), ("origin", origin)):

@@ -18,7 +18,7 @@ from selector.tuning.data.dataset import Dataset
 from selector.tuning.info import TrialInfo, TuneRequest
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.space import PRUNED_AMONG, PRUNER, SAMPLER, SearchSpace, pruner, sampler
-from selector.tuning.search.storage import open_storage, owner, patiently
+from selector.tuning.search.storage import first_wins, open_storage, owner, patiently
 
 SETTINGS, SCREENED = "settings", "screened"
 
@@ -88,15 +88,13 @@ def open_study(request: TuneRequest, dataset: Dataset, name: str, folder: Path) 
         "pruner": f"{PRUNER}; {PRUNED_AMONG}",
         "objective": "macro-F1 on the validation split",
     }
-    known = patiently(lambda: study.user_attrs).get(SETTINGS)
-    if known is not None:  # the draws of the processes before this one, or beside it, are not drawn once more
+    held = first_wins(storage, study, SETTINGS, settings)
+    if held is not settings:  # the draws of the processes before this one, or beside it, are not drawn once more
         study.sampler = sampler(_further_seed(study, request))
-    if known is None:
-        patiently(lambda: study.set_user_attr(SETTINGS, settings))
-    elif differing := [key for key in ("data", "seed", "random_init") if known[key] != settings[key]]:
+    if differing := [key for key in ("data", "seed", "random_init") if held[key] != settings[key]]:
         raise InvalidInput(
             [
-                f"the study {name!r} was made with {key} {known[key]!r} and cannot go on with {settings[key]!r}"
+                f"the study {name!r} was made with {key} {held[key]!r} and cannot go on with {settings[key]!r}"
                 for key in differing
             ]
         )

@@ -40,7 +40,7 @@ from selector.tuning.search.pace import Pace
 from selector.tuning.search.screening import Screening
 from selector.tuning.search.session import Session, enqueue_first, expected_run_seconds, requeue_lost
 from selector.tuning.search.space import SearchSpace
-from selector.tuning.search.storage import fail_lost_trials, patiently, study_lock
+from selector.tuning.search.storage import fail_lost_trials, first_wins, patiently, study_lock
 from selector.tuning.search.study import (
     OpenStudy,
     best_trial,
@@ -202,6 +202,8 @@ class _Story:
                 f"the study searches over {', '.join(space.backbones)}, of which {', '.join(strange)} was not screened "
                 "here; give the weights of all of them with --weights"
             )
+        # another host may have begun with other backbones
+        ranked = [name for name in ranked if name in space.backbones] or list(space.backbones)
         counts = [sum(c.values()) for c in dataset.summary().counts.values()]
         images_per_class = train / len(dataset.classes)
         upright = {s.backbone: s.upright for s in self.screening.screened}[ranked[0]]
@@ -260,8 +262,7 @@ class _Story:
             batch_size=32 if len(dataset.positions(Split.TRAIN)) >= 256 else 16,
         )
         text = json.dumps({name: getattr(space, name) for name in SearchSpace.__dataclass_fields__})
-        patiently(lambda: study.set_user_attr("space", text))
-        return space
+        return SearchSpace.from_json(json.loads(first_wins(self.opened.storage, study, "space", text)))
 
     def _resolutions(self, name: str) -> tuple[int, ...]:
         """The pretraining's resolution, and a third more where the budget may pay for it (P6)."""
