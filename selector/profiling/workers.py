@@ -10,10 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from selector.errors import MeasurementFailed
 from selector.profiling.forks import classify_exit, out_of_memory_kills
+from selector.profiling.runtimes.drafts import draft
 
 GRACE_S = 30.0
 """How much longer than a worker waits for its fork the parent waits for the worker."""
@@ -70,17 +72,17 @@ def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for the next event, so an event can be stored first. Between events this process sleeps. Leaving the iteration kills
     the worker; so does the end of this process. Raises WorkerEnded when the worker dies or says nothing for too long.
 
-    The worker's temporary files go to a folder that is removed here, after it: a killed process removes nothing.
+    The worker's temporary files go to a folder that is removed here, after it: a killed process removes nothing. Where
+    this one is killed, too, the next removes it.
     """
     killed_before = out_of_memory_kills()
-    scratch = tempfile.TemporaryDirectory(prefix="selector-worker-", ignore_cleanup_errors=True)
-    with scratch as folder, tempfile.TemporaryFile() as errors:
+    with draft(Path(tempfile.gettempdir()), "selector-worker-") as scratch, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "selector.profiling.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(task["threads"], folder),
+            env=_environment(task["threads"], scratch),
             start_new_session=True,  # Ctrl-C is for this process, which ends the worker itself
         )
         try:
@@ -101,13 +103,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _environment(threads: int, scratch: str) -> dict[str, str]:
+def _environment(threads: int, scratch: Path) -> dict[str, str]:
     """The worker's environment: threads, allocator, the GPUs' order and the place of temporary files are set before
     any library looks.
     """
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as the driver's management library has it; CUDA's own: fastest first
     threads_of = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    return {**os.environ, **threads_of, **KEEP_FREED_MEMORY, **order, "TMPDIR": scratch}
+    return {**os.environ, **threads_of, **KEEP_FREED_MEMORY, **order, "TMPDIR": str(scratch)}
 
 
 def _events(

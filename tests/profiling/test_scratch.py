@@ -1,5 +1,7 @@
 """A worker's temporary files: they go with it, however it ends. Nothing of a run is left in the folder for such."""
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,4 +65,33 @@ def test_a_worker_that_is_killed_leaves_nothing(fakes: None, own_home: Path, tem
     made.run([fake("resnet18", "litters"), fake("resnet50", "litters")])
     assert [(failure.job.backbone, failure.outcome) for failure in made.failures] == [("resnet18", "killed")]
     assert set(medians(made.records)) == {"resnet50"}
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_run_left_goes_with_the_next_and_what_a_living_one_has_stays(
+    fakes: None, own_home: Path, temporary: Path
+) -> None:
+    script = (
+        "import os, sys; from selector.profiling.workers import run_worker; "
+        "going = run_worker({'kind': 'peaks', 'device': 'cpu', 'threads': 1, 'patience_s': 100.0}); "
+        "next(going); print(*os.listdir(sys.argv[1]), flush=True); sys.stdin.read(); going.close()"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(temporary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    try:
+        for run in runs:
+            assert run.stdout is not None
+            assert run.stdout.readline()
+        assert len(list(temporary.iterdir())) == 2
+        runs[0].kill()
+        runs[0].wait()
+        session().run([fake("resnet50", "litters")])
+        assert len(list(temporary.iterdir())) == 1
+    finally:
+        for run in runs:
+            run.communicate()
     assert list(temporary.iterdir()) == []
