@@ -1,7 +1,7 @@
 import pytest
 
 from selector.tuning.recipe import Recipe
-from selector.tuning.search.budget import RETRAINING_SHARE, Reserve, finishing_seconds
+from selector.tuning.search.budget import RETRAINING_SHARE, Reserve, faster_alone, finishing_seconds
 from selector.tuning.search.pace import Pace
 
 from .conftest import BACKBONE
@@ -24,6 +24,12 @@ def test_seeds_beyond_what_is_wanted_leave_room_for_parity_and_int8() -> None:
     reserve = Reserve(20.0, 6.0, 10.0, 0.0)
     assert reserve.whole_finishing_s == 36
     assert reserve.whole_finishing_s > reserve.after_training_s(50.0)
+
+
+def test_a_run_alone_is_taken_to_be_faster_but_not_by_all_the_cores_that_it_gains() -> None:
+    assert faster_alone(1) == 1
+    assert 1 < faster_alone(2) < 2
+    assert faster_alone(2) < faster_alone(8) < 8
 
 
 def test_finishing_grows_with_test_images_and_views() -> None:

@@ -69,11 +69,20 @@ def test_errors_divergence_and_missing_weights_are_outcomes(crew: Crew, task: Ta
     )
     assert perform(crew, task, "trial", trial(task, hot))[1]["kind"] == "diverged"
     bare = Task(task.study, tmp_path, False, task.cache_folder, task.cache_limit, 1)
-    _, missing = perform(
-        crew, bare, "screen", {"backbone": BACKBONE, "resolution": 64, "depths": [], "latency_resolutions": []}
-    )
+    _, missing = perform(crew, bare, "screen", {"backbone": BACKBONE, "resolution": 64, "depths": []})
     assert missing["result"] == {"error": "WeightsUnavailable"}
     assert perform(crew, task, "trial", trial(task))[1]["kind"] == "done"
+
+
+def test_an_inference_is_timed_on_all_cores_whatever_a_worker_has(crew: Crew, task: Task) -> None:
+    arguments = {"backbone": BACKBONE, "resolutions": [64, 96]}
+    _, ended = perform(crew, crew.alone(task), "latency", arguments)
+    assert ended["kind"] == "done", ended
+    assert ended["result"]["threads"] == len(os.sched_getaffinity(0))
+    assert {place for place, ms in ended["result"]["latency_ms"].items() if ms > 0} == {
+        f"{BACKBONE}@64",
+        f"{BACKBONE}@96",
+    }
 
 
 def test_a_job_that_is_stopped_ends_at_once_and_the_next_one_is_done(crew: Crew, task: Task) -> None:

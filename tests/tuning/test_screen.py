@@ -28,7 +28,6 @@ def screened(
         "backbone": BACKBONE,
         "resolution": resolution,
         "depths": depths,
-        "latency_resolutions": [],
         "look_upright": True,
     }
     return screen(task, arguments, (lambda event: None) if heard is None else heard.append)

@@ -1,1 +1,1 @@
-"""What worker processes do: screen a backbone, fill a cache, train a trial, make the winner. Each needs torch."""
+"""What worker processes do: screen and time backbones, fill caches, train trials, make the winner. Each needs torch."""

@@ -3,10 +3,8 @@
 It costs a pass; what it finds orders the backbones before any of them is trained, and its features stay in the cache.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,7 @@ import numpy.typing as npt
 import torch
 
 from selector.backbones.depth import FreezeDepth
-from selector.tuning.artefacts import measure_latency
 from selector.tuning.cache.build import Filled, fill
-from selector.tuning.cache.prefix import export_fast
 from selector.tuning.cache.store import CacheKey
 from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures, fastest_device
@@ -82,7 +78,6 @@ def screen(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         "runtime": filled.runtime if filled and cached else "torch-eager",
         "why": filled.why if filled else "no cache",
         "uncached": filled.why if filled and not cached else "",  # why, where it was to be
-        "latency_ms": {f"{name}@{side}": _latency(task, model, side) for side in arguments["latency_resolutions"]},
         "seconds": time.monotonic() - started,
     }
 
@@ -110,14 +105,6 @@ def _fill(task: Task, keys: Sequence[CacheKey], model: torch.nn.Module, tell: On
 
 def _untold(done: int, images: int) -> None:
     pass
-
-
-def _latency(task: Task, model: torch.nn.Module, resolution: int) -> float:
-    """Median milliseconds of one inference of the whole network in ONNX Runtime here. Its weights do not matter."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        export_fast(model.cpu().eval(), resolution, file)  # the live prefix may have moved it to a GPU
-        return measure_latency(file, resolution, task.threads).p50
 
 
 def _have_upright_side(task: Task, live: LiveFeatures, label: Labelled) -> bool | None:

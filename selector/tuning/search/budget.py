@@ -1,5 +1,6 @@
 """The wall-clock budget, and what is kept back of it for the winner."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class Reserve:
     """Seconds that the winner needs.
 
     `finishing_s`: saving, exporting, testing; `parity_s`: holding the exported model against torch; `int8_s`:
-    quantising and testing that; `run_s`: one retraining.
+    quantising and testing that; `run_s`: one retraining, alone on all cores.
     """
 
     finishing_s: float
@@ -85,6 +86,15 @@ class Reserve:
         share = RETRAINING_SHARE * asked_s
         runs = min(SEEDS, max(1, int(share / self.run_s))) if self.run_s else 0
         return self.after_training_s(asked_s) + min(runs * self.run_s, share)
+
+
+def faster_alone(workers: int) -> float:
+    """How many times as fast a run of one of `workers` side by side is taken to be, once it has all cores to itself.
+
+    Their square root, a choice: small steps do not scale with the cores, and what is expected too late is made up for
+    by further seeds, while what is expected too early costs epochs. From the first retraining on its own time counts.
+    """
+    return math.sqrt(workers)
 
 
 def finishing_seconds(

@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,10 @@ class Crew:
                     worker.job = None
                 events.append((number, event))
         return events
+
+    def alone(self, task: Task) -> Task:
+        """`task` with all cores of this machine: for a job that is done while the other workers have nothing to do."""
+        return replace(task, threads=len(os.sched_getaffinity(0)))
 
     def perform(
         self, job: str, task: Task, arguments: dict[str, Any], *, on_event: Callable[[dict[str, Any]], None]

@@ -44,12 +44,13 @@ def finish(session: Session) -> Winner:
         "weights_digest": session.caching.backbones[recipe.backbone].digest,
         "budget_seconds": request.budget_s,
     }
-    ended = session.crew.perform("winner", session.task, arguments, on_event=lambda event: _hear(session, event))
+    task = session.crew.alone(session.task)
+    ended = session.crew.perform("winner", task, arguments, on_event=lambda event: _hear(session, event))
     if ended["kind"] != "done" and (folder / STATE).is_file():
         lost = f"{ended['kind']}: {' '.join(ended['detail'].split())}"[:200]
         session.tell(f"making the winner was lost, {lost}; the trial's own weights are taken")
         arguments |= {"lost": lost, "seconds": budget.left_s}
-        ended = session.crew.perform("winner", session.task, arguments, on_event=lambda event: _hear(session, event))
+        ended = session.crew.perform("winner", task, arguments, on_event=lambda event: _hear(session, event))
     if ended["kind"] != "done":
         raise MeasurementFailed(f"the winner (trial {best.number}) could not be finished: {ended['detail']}")
     return Winner(best.number, recipe, views, validation, ended["result"], save)

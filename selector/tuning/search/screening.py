@@ -98,6 +98,7 @@ class Screening:
                         continue
                     self._on_ended(passed, event, before, task, opened)
             self._stop_what_takes_too_long(running, crew)
+        self._time(crew, task, before, opened)
         if not self.known:
             self._raise()
 
@@ -120,19 +121,33 @@ class Screening:
         """Whether a former process found all that is asked for now, with the same weights."""
         if found is None or found["kind"] != "done":
             return False
-        if found.get("weights", str(task.weights_folder)) != str(task.weights_folder):
-            return False
-        return all(f"{name}@{side}" in found["latency_ms"] for side in self._arguments(name)["latency_resolutions"])
+        return bool(found.get("weights", str(task.weights_folder)) == str(task.weights_folder))
+
+    def _time(self, crew: Crew, task: Task, before: dict[str, Any], opened: OpenStudy) -> None:
+        """Time an inference of each backbone where a limit asks for it: one after the other, alone on all cores."""
+        limits = self.request.limits
+        for name in list(self.known):
+            elsewhere = any(place.split("@")[0] == name for place in limits.latency_ms)
+            missing = [side for side in self.resolutions(name) if f"{name}@{side}" not in self.latency_ms]
+            if elsewhere or limits.max_latency_ms is None or not missing:
+                continue
+            self.say_passing(f"{name}: an inference is timed")
+            ended = crew.perform(
+                "latency", crew.alone(task), {"backbone": name, "resolutions": missing}, on_event=lambda event: None
+            )
+            if ended["kind"] != "done":
+                self._leave_out(name, f"its latency could not be measured: {ended['detail'] or ended['kind']}")
+                continue
+            self.latency_ms.update(ended["result"]["latency_ms"])
+            before[name]["latency_ms"] = {**before[name].get("latency_ms", {}), **ended["result"]["latency_ms"]}
+            patiently(lambda: opened.study.set_user_attr(SCREENED, json.dumps(before)))
 
     def _arguments(self, name: str) -> dict[str, Any]:
-        limits = self.request.limits
-        elsewhere = any(place.split("@")[0] == name for place in limits.latency_ms)
         return {
             "backbone": name,
             "resolution": self.resolutions(name)[0],
             "depths": list(self.request.freezes),
             "look_upright": self.budget.asked_s >= LOOKS_FROM_S,
-            "latency_resolutions": [] if elsewhere or limits.max_latency_ms is None else list(self.resolutions(name)),
         }
 
     def _take(self, name: str, found: dict[str, Any]) -> None:
@@ -142,7 +157,7 @@ class Screening:
             self.say(f"{name} is left out: {(found['detail'] or found['kind']).splitlines()[0]}")
             return
         self.known[name] = Known(found["digest"], found["total_blocks"])
-        self.latency_ms.update(found["latency_ms"])
+        self.latency_ms.update(found.get("latency_ms", {}))
         self.seconds[name] = (found["fill_seconds"], found["setup_seconds"])
         resolution = found.get("resolution", self.resolutions(name)[0])
         self.screened.append(
@@ -154,6 +169,13 @@ class Screening:
         self.say(f"{name}: a linear probe reaches macro-F1 {found['probe']:.3f}")
         if why := found.get("uncached"):
             self.say(f"{name}: its features are not cached: {why}")
+
+    def _leave_out(self, name: str, problem: str) -> None:
+        """Take back what was screened: whether it keeps the limit is not known."""
+        del self.known[name]
+        self._failed[name] = "MeasurementFailed"
+        self.screened = [self._unscreened(name, problem) if s.backbone == name else s for s in self.screened]
+        self.say(f"{name} is left out: {problem.splitlines()[0]}")
 
     def _unscreened(self, name: str, problem: str) -> Screened:
         return Screened(name, self.resolutions(name)[0], None, None, 0.0, "none", problem)

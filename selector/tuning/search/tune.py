@@ -30,7 +30,7 @@ from selector.tuning.info import (
 from selector.tuning.jobs.common import Task, save_dataset
 from selector.tuning.place import NO_ROOM, cannot_write, check_home
 from selector.tuning.recipe import Recipe
-from selector.tuning.search.budget import Budget, Reserve, finishing_seconds
+from selector.tuning.search.budget import Budget, Reserve, faster_alone, finishing_seconds
 from selector.tuning.search.caching import Caching
 from selector.tuning.search.check import check
 from selector.tuning.search.crew import Crew, WorkerBroken
@@ -287,7 +287,8 @@ class _Story:
             calibration_images=min(CALIBRATION_IMAGES, pace.train_images),
             start_s=pace.start_seconds,
         )
-        return Reserve(finishing_s, parity_s, int8_s, expected_run_seconds(opened, pace, space, self.request.seed))
+        run_s = expected_run_seconds(opened, pace, space, self.request.seed) / faster_alone(self.request.workers)
+        return Reserve(finishing_s, parity_s, int8_s, run_s)
 
     # -- result ----------------------------------------------------------------------------------------------------
 

@@ -30,11 +30,18 @@ def jobs() -> dict[str, Job]:
     import timm  # noqa: F401
 
     from selector.tuning.jobs.fill import fill_cache
+    from selector.tuning.jobs.latency import time_inference
     from selector.tuning.jobs.screen import screen
     from selector.tuning.jobs.trial import run_trial
     from selector.tuning.jobs.winner import make_winner
 
-    return {"screen": screen, "fill": fill_cache, "trial": run_trial, "winner": make_winner}
+    return {
+        "screen": screen,
+        "latency": time_inference,
+        "fill": fill_cache,
+        "trial": run_trial,
+        "winner": make_winner,
+    }
 
 
 def main() -> None:
