@@ -193,6 +193,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
     """The contract's document. `complete` is false in a file that a broken run left."""
     from selector.hardware.machine import read_state
     from selector.profiling.energy import availability
+    from selector.profiling.jobs import without_moot
     from selector.profiling.runtimes import runtime
 
     after = read_state()
@@ -201,7 +202,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         "schema_version": 1,
         "complete": complete,
         "records": [record.as_json() for record in session.records],
-        "failures": [failure.as_json() for failure in session.failures],
+        "failures": [failure.as_json() for failure in without_moot(session.failures)],
         "environment": session.environment,
         # clocks and throttling; never read while something is timed
         "state": {"before": before.as_json(), "after": after.as_json()},
@@ -247,13 +248,14 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
 
     Some that failed are told and are no failure of the command: what was measured stands.
     """
+    from selector.profiling.jobs import without_moot
     from selector.profiling.tables import tables
 
     if not as_json:
         stdout = stdout_console()
         for table in tables(session.records):
             stdout.print(*folded(table.title, table.named, table.figures, stdout.width), "")
-    for failure in session.failures:
+    for failure in without_moot(session.failures):
         console.print(f"{failure.job}: {failure.outcome}: {failure.detail}", style="red", markup=False, highlight=False)
     if not any(record.n for record in session.records):
         raise NotComparable(f"nothing was measured; configurations that failed, as said above: {asked} of {asked}")

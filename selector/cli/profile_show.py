@@ -49,7 +49,8 @@ def show(
             typer.echo(told, err=True)
         groups = by_environment(records, opened)
     if as_json or output == STDOUT:  # both at once are one place
-        typer.echo(_json(hardware, groups))
+        with opened_output(STDOUT) as write:
+            write(_json(hardware, groups) + "\n")
     else:
         _print(groups)
     if output not in (None, STDOUT):

@@ -136,9 +136,9 @@ def _search_shown(write: Callable[[str], None], lang: str, page: Path) -> Iterat
     except SearchedInVain as refusal:
         from selector.reporting.output import STDOUT
         from selector.reporting.page import render_page
+        from selector.reporting.view import title
 
-        asked = refusal.found.request
-        unanswered = [(asked.hardware, asked.data_size)]
+        unanswered = [(title(refusal.found.profile, lang), refusal.found.request.data_size)]
         write(render_page([], lang=lang, made_at=datetime.now(UTC), unanswered=unanswered, study=refusal.study))
         if page != STDOUT:
             typer.echo(f"page of the search: {page.resolve()}", err=True)

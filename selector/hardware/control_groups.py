@@ -38,17 +38,18 @@ def quota(root: Path = Path("/")) -> Quota:
 def memory_left(root: Path = Path("/")) -> int | None:
     """Bytes that this process's control groups still grant, the least over all of them; None: unlimited or unreadable.
 
-    What they hold of files that nobody has used lately counts as free: the kernel drops it first (memory.stat,
-    "inactive_file"; Documentation/admin-guide/cgroup-v2.rst).
+    What they hold of files counts as free, as it does in MemAvailable: the kernel drops it before it refuses memory
+    (memory.stat, "inactive_file" and "active_file"; Documentation/admin-guide/cgroup-v2.rst).
     """
     left: list[int] = []
-    for controller, limit, usage, inactive in (
-        (None, "memory.max", "memory.current", "inactive_file"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    for controller, limit, usage, whole in (
+        (None, "memory.max", "memory.current", ""),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
         for folder in _folders(root, controller):
             granted = [number for number in _number(folder / limit) if 0 < number < UNLIMITED_BYTES]
-            used = sum(_number(folder / usage)) - _statistic(folder / "memory.stat", inactive)
+            files = sum(_statistic(folder / "memory.stat", f"{whole}{kind}_file") for kind in ("inactive", "active"))
+            used = sum(_number(folder / usage)) - files
             left += [max(0, number - max(0, used)) for number in granted]
     return min(left, default=None)
 

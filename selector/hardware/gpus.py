@@ -185,7 +185,10 @@ def _from_driver_files(root: Path, asked: str | None) -> tuple[Gpu, ...]:
         cards = [path.read_text() for path in sorted((folder / "gpus").glob("*/information"))]
     except OSError:
         return ()
-    places = visible([_line(card, "GPU UUID") or "" for card in cards], asked)
+    ids = [_line(card, "GPU UUID") or "" for card in cards]
+    if asked and "GPU-" in asked and any("?" in id_ or not id_ for id_ in ids):
+        asked = None  # the driver does not say yet which is which: all are shown rather than none
+    places = visible(ids, asked)
     shown = cards if places is None else [cards[place] for place in places]
     names = [_line(card, "Model") for card in shown]
     return tuple(Gpu(name, driver=version[1] if version else None) for name in names if name)

@@ -156,6 +156,8 @@ def _decoded(file: Path, *, small: bool = False) -> "Image":
             if small:
                 opened.draft(None, (1, 1))
             return opened.convert("RGB")
+    except MemoryError:  # no fault of the file
+        raise
     except Exception as error:  # damaged data make decoders raise what they like: SyntaxError, struct.error, …
         why = str(error) or type(error).__name__
         raise InvalidInput(f"{file} cannot be read as an image: {why}") from error

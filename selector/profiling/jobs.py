@@ -1,5 +1,6 @@
 """What is measured: one configuration each, as it travels to a worker process and back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,5 +98,12 @@ class Failure:
     whole: bool = True  # False: it lacks its agreement with fp32, and nothing else
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's {what, outcome, detail}, with the job's fields beside it."""
-        return {"what": str(self.job), "outcome": self.outcome, "detail": self.detail, "job": job_to_json(self.job)}
+        """The contract's {what, outcome, detail}, with the job's fields and `whole` beside it."""
+        said = {"what": str(self.job), "outcome": self.outcome, "detail": self.detail}
+        return {**said, "whole": self.whole, "job": job_to_json(self.job)}
+
+
+def without_moot(failures: Sequence[Failure]) -> list[Failure]:
+    """The failures without those that a configuration's whole failure makes moot."""
+    whole = {failure.job for failure in failures if failure.whole}
+    return [failure for failure in failures if failure.whole or failure.job not in whole]

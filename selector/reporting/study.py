@@ -293,8 +293,9 @@ def _of_views(winner: "Winner", language: str) -> tuple[str, ...]:
 def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
     agreement, int8 = result["onnx_agreement"], result["int8"]
     runs = len(result["seeds"])
+    how = "study_retrained" if runs > 1 else f"study_retrained_{runs}"
     says = [
-        text("study_retrained" if runs > 1 else f"study_retrained_{runs}", language, runs=runs),
+        text("study_retrained_lost" if result.get("lost") else how, language, runs=runs),
         text(
             "study_onnx",
             language,

@@ -23,12 +23,25 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 def check_home(home: Path) -> None:
     """Try the user's data folder before the work. Raises OutputFailed where it cannot be made or written to."""
+    _check_text(home, "SELECTOR_HOME")
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home, prefix=".selector-"):
             pass
     except OSError as error:
         raise cannot_write(home, error) from error
+
+
+def _check_text(path: Path, option: str) -> None:
+    """Raise InvalidInput where the whole path is no UTF-8: ONNX Runtime opens no such file."""
+    whole = str(path.absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError as error:
+        shown = whole.encode("utf-8", "backslashreplace").decode()
+        raise InvalidInput(
+            f"{shown} is no UTF-8, and no model in it could be opened; name another with {option}"
+        ) from error
 
 
 def cannot_write(path: Path, error: OSError) -> OutputFailed:
@@ -44,6 +57,7 @@ def check_place(save: Path) -> None:
     Raises InvalidInput for a folder that holds anything but a former model: a new model replaces what lies there.
     Raises OutputFailed where it cannot be made or written to.
     """
+    _check_text(save, "--save")
     if save.is_dir():
         names = {file.name for file in save.iterdir()}
         strange = sorted(names - OWN_FILES) or (sorted(names) if names and RECORD not in names else [])

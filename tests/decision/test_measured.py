@@ -1,10 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selector.advisor import recommend
+from selector.decision.device import Latency, held
 from selector.decision.measured import Measured, Study, conditioned
+from selector.decision.request import AskedLimits
+from selector.errors import NoFeasibleCandidate
 from selector.estimation.accuracy import Setup, Task, accuracy_draws, log_odds
 from selector.evidence.metrics import ACCURACY
 from selector.evidence.record import Figure, Provenance
@@ -67,6 +71,26 @@ def test_the_trained_model_is_what_is_recommended_as_it_was_measured(tmp_path: P
     assert all(
         "conditioned on 1 setups" in c.accuracy.source for c in answer.candidates if c.accuracy != measured(88.0)
     )
+
+
+def test_a_model_that_answers_from_several_views_is_held_to_their_mean_as_far_as_latency_allows(tmp_path: Path) -> None:
+    one = study(11)
+    several = replace(one, measured=(replace(one.winner, views=4, of_views=measured(91.0)),))
+
+    def keeps(study: Study, latency_ms: float) -> bool:
+        limits = AskedLimits(latency_ms=latency_ms, accuracy=89.5)
+        try:
+            answer = recommend("edge", 500, classes=4, limits=limits, store=tmp_path / "none.sqlite", study=study)
+        except NoFeasibleCandidate:
+            return False
+        return "warning.trained_breaks_limits" not in [note.key for note in answer.notes]
+
+    free = recommend("edge", 500, classes=4, store=tmp_path / "none.sqlite", study=one).recommendation.candidate
+    assert free.latency is not None
+    inference_ms = held(Latency(free.latency, free.latency_p90)).value
+    assert keeps(several, 4.1 * inference_ms)
+    assert not keeps(several, 3.9 * inference_ms)
+    assert not keeps(one, 4.1 * inference_ms)
 
 
 def test_a_trained_model_that_breaks_the_limits_is_told_and_not_recommended(tmp_path: Path) -> None:

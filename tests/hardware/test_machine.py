@@ -144,7 +144,7 @@ GROUP1 = "sys/fs/cgroup/memory/"
         (V2, None),
         ({**V2, f"{GROUP2}memory.max": "max\n", f"{GROUP2}memory.current": "700\n"}, None),
         ({**V2, f"{GROUP2}memory.max": "1000\n", f"{GROUP2}memory.current": "700\n"}, 300),
-        # the file that the kernel would drop first counts as free
+        # what it holds of files counts as free
         (
             {
                 **V2,
@@ -152,7 +152,7 @@ GROUP1 = "sys/fs/cgroup/memory/"
                 f"{GROUP2}memory.current": "700\n",
                 f"{GROUP2}memory.stat": "anon 300\ninactive_file 250\nactive_file 150\n",
             },
-            550,
+            700,
         ),
         # the narrowest is the one with the least left, not with the lowest limit
         (

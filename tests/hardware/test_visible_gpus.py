@@ -122,3 +122,7 @@ def test_the_drivers_files_tell_the_same(tmp_path: Path) -> None:
     assert found == ["NVIDIA 2", "NVIDIA 0"]
     assert _from_driver_files(tmp_path, "") == ()
     assert len(_from_driver_files(tmp_path, None)) == 3
+    sleeping = tmp_path / "proc/driver/nvidia/gpus/0000:00:02.0/information"
+    sleeping.write_text("Model: NVIDIA 2\nGPU UUID: GPU-????????-????-????-????-????????????\n")
+    assert len(_from_driver_files(tmp_path, UUIDS[0])) == 3  # which is which is not known yet
+    assert [gpu.name for gpu in _from_driver_files(tmp_path, "1")] == ["NVIDIA 1"]

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +67,10 @@ def test_a_graph_that_answers_otherwise_is_refused_and_not_kept(monkeypatch: pyt
 def test_what_a_killed_export_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
     wanted = recipe("weights", SMALL, resolution=64)
-    left = wanted.folder.parent / ".making-abc"
+    left = wanted.folder.parent / f".making-{socket.gethostname()}-abc"
     left.mkdir(parents=True)
     (left / "weights.safetensors").write_bytes(b"half")
+    os.utime(left, (0, 0))
     make(wanted)
     assert list(wanted.folder.parent.iterdir()) == [wanted.folder]
 

@@ -68,7 +68,7 @@ def test_a_precision_that_would_go_unmeasured_is_a_fault(grid: Grid, told: str) 
 
 
 def test_a_gpu_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selector.profiling.runtimes.torch_cuda.metadata.version", lambda name: "2.14.1")
+    monkeypatch.setattr("selector.profiling.runtimes.base.library_version", lambda distribution, module: "2.14.1")
     machine = replace(MACHINE, isa=(), gpus=(Gpu("NVIDIA L4", compute_capability="8.9"),))
     assert training_offers(["onnxruntime", "torch-cuda"], machine) == {
         "torch-eager": ("fp32",),

@@ -64,6 +64,11 @@ def test_errors_divergence_and_missing_weights_are_outcomes(crew: Crew, task: Ta
     _, wrong = perform(crew, task, "trial", trial(task, Recipe(BACKBONE, freeze="last-99", resolution=64)))
     assert wrong["kind"] == "failed"
     assert "last-99" in wrong["detail"]
+    no_text = os.fsdecode(b"last-\xd6\xd0")  # a worker's answer that is no UTF-8 comes as it is
+    assert (
+        no_text
+        in perform(crew, task, "trial", trial(task, Recipe(BACKBONE, freeze=no_text, resolution=64)))[1]["detail"]
+    )
     hot = Recipe(
         BACKBONE, freeze="head", resolution=64, augmentation="none", optimiser="sgd", lr=1e30, clip=1e30, epochs=3
     )

@@ -98,4 +98,4 @@ def test_a_search_that_finds_nothing_within_the_limits_says_so(opened: OpenStudy
     assert count_trials(opened.study) == 3 + len(first) + GIVE_UP_AFTER
     ended = [t for t in opened.study.trials if t.user_attrs.get("outcome") == "infeasible"]
     assert len(ended) == len(first) + GIVE_UP_AFTER
-    assert "in a row broke the limits" in said[-1]
+    assert "broke the limits and no other fitted" in said[-1]

@@ -1,5 +1,6 @@
 """Where a model is handed over: nothing of anybody else's is lost."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,11 @@ def test_a_disk_that_fills_leaves_the_former_file_and_says_where(tmp_path: Path)
     assert f"OutputFailed: cannot write to {file}: " in done.stderr
     assert file.read_text() == "former"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_path_that_is_no_text_is_refused_before_the_work(tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode("模型".encode("gbk"))
+    for check in (check_place, check_home):
+        with pytest.raises(InvalidInput, match=r"udcd0.* is no UTF-8"):
+            check(strange)
+    assert not strange.exists()

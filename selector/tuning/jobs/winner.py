@@ -89,6 +89,7 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
         "one_view": score(softmax(logits[:, 0]), labels, task.dataset.classes).as_json() if count > 1 else None,
         "frozen_blocks": split.frozen_blocks,
         "total_blocks": split.total_blocks,
+        "lost": arguments.get("lost", ""),
     }
     left = arguments["seconds"] - (time.monotonic() - started)
     needed = 6.0 + 1.5 * pass_s + 5 * CALIBRATION_IMAGES * pass_s / max(1, len(paths) * views.views)

@@ -75,6 +75,7 @@ class Screening:
             if name not in waiting:
                 self._take(name, before[name])
         running: dict[int, _Pass] = {}
+        lost: dict[str, tuple[_Pass, dict[str, Any]]] = {}
         while waiting or running:
             while waiting and (idle := [n for n in crew.idle if n not in running]):
                 name = waiting.pop(0)
@@ -91,16 +92,27 @@ class Screening:
                     self.say_passing(f"{running[number].name}: {event['done']} of {event['all']} images")
                 elif event["event"] == "ended":
                     passed = running.pop(number)
-                    if event["kind"] in LOST and not (self.known or waiting or running or passed.name in self._again):
-                        self.say(f"{passed.name}: its screening was lost ({event['detail']}); it is tried once more")
-                        self._again.add(passed.name)
-                        waiting.append(passed.name)
-                        continue
-                    self._on_ended(passed, event, before, task, opened)
+                    if event["kind"] in LOST and passed.name not in self._again:
+                        lost[passed.name] = passed, event
+                    else:
+                        self._on_ended(passed, event, before, task, opened)
+            if lost and not (waiting or running):
+                if not self.known:  # nothing else could be screened: these are worth another try
+                    waiting = self._once_more(lost)
+                else:
+                    for passed, event in lost.values():
+                        self._on_ended(passed, event, before, task, opened)
+                lost = {}
             self._stop_what_takes_too_long(running, crew)
         self._time(crew, task, before, opened)
         if not self.known:
             self._raise()
+
+    def _once_more(self, lost: "dict[str, tuple[_Pass, dict[str, Any]]]") -> list[str]:
+        for name, (_, event) in lost.items():
+            self.say(f"{name}: its screening was lost ({event['detail']}); it is tried once more")
+        self._again |= set(lost)
+        return list(lost)
 
     def _on_ended(
         self, passed: _Pass, event: dict[str, Any], before: dict[str, Any], task: Task, opened: OpenStudy

@@ -94,7 +94,10 @@ class Session:
             self._sign_of_life()
             self._pulse()
         if self.stop_reason == "limits":
-            self.tell(f"{self._misfits} proposed trials in a row broke the limits: nothing else is looked for")
+            self.tell(
+                f"of {self._misfits} proposed trials in a row {self._broken} broke the limits and no other fitted the "
+                "time: nothing else is looked for"
+            )
         if self._unfit:
             self.tell(f"{self._unfit} proposed trials would not have fitted the time that was left")
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -160,8 +160,9 @@ class _Story:
             shutil.rmtree(logs, ignore_errors=True)
         elif logs.is_dir():
             target = self.folder / "logs" / f"{time.time():.0f}-{os.getpid()}"
-            target.parent.mkdir(exist_ok=True)
-            logs.rename(target)
+            with suppress(OSError):  # a full disk is told by what met it first
+                target.parent.mkdir(exist_ok=True)
+                logs.rename(target)
 
     def _as_it_began(self, opened: OpenStudy) -> TuneRequest:
         """The request, over what the study began with: a search that goes on does so in one space."""

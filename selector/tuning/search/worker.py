@@ -111,16 +111,18 @@ def _work(job: Job, order: dict[str, Any], out: IO[str]) -> None:
         traceback.print_exc()
         kind, detail = classify_error(error)
         end = {"event": "ended", "kind": kind, "result": {"error": type(error).__name__}, "detail": detail}
+    code = 1  # without its end the job has crashed, for whoever waits for it
     try:
         _write(out, {"id": order["id"], **end})
+        code = 0
         sys.stderr.flush()
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _write(out: IO[str], event: dict[str, Any]) -> None:
     try:
-        out.write(json.dumps(event, ensure_ascii=False) + "\n")
+        out.write(json.dumps(event) + "\n")  # in ASCII: a path that is not UTF-8 passes as it is
         out.flush()
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more

@@ -70,8 +70,8 @@ class RuntimeConformance:
         assert "enter" in seen["before_entering"]
 
     def test_frees_its_memory(self, seen: dict[str, Any]) -> None:
-        # the loads of a model from the third on must not each leave one behind
-        assert seen["rss"][-1] - seen["rss"][2] < 2 * self.large_bytes
+        # the loads of a model from the third on must not each leave one behind; the system may take pages meanwhile
+        assert seen["rss"][-1] - max(seen["rss"][:3]) < 2 * self.large_bytes
         if runtime(self.name).device == "gpu":
             assert seen["gpu"][-1] - seen["gpu"][2] < 2 * self.large_bytes
 
