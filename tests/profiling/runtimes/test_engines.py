@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,7 +138,9 @@ def build_all(home: Path) -> Built:
     from selector.profiling.runtimes.engines import build_engine
 
     built: Built = {}
-    (home / "cache" / "engines" / ".building-abc").mkdir(parents=True)  # of a process that was killed
+    left = home / "cache" / "engines" / f".building-{socket.gethostname()}-abc"  # of a process that was killed
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
     for backbone, precision in BUILDS:
         graph = wanted(backbone, precision).path
         both = [build_engine(tensorrt_rtx, graph, SM89, tf32=precision == "tf32") for _ in range(2)]
