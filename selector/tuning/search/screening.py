@@ -22,7 +22,7 @@ LATER_END, FIRST_END = 0.5, 0.8
 """A pass that would last beyond this part of the budget is stopped: of a further backbone, and of the first."""
 
 LOST = ("killed", "out-of-memory", "crashed")
-"""Ends of a job that tell nothing about its backbone. The last one that could be screened is tried once more after."""
+"""Ends of a job that tell nothing about its backbone. Where none could be screened, these are tried once more."""
 
 LOOKS_FROM_S = 300.0
 """Shorter budgets do not look whether pictures have an upright side, which takes some seconds."""
