@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "timm", "onnxruntime", "onnx", "scipy.stats", "pyarrow")
+HEAVY = ("torch", "torchvision", "timm", "onnxruntime", "onnx", "scipy.stats", "pyarrow", "plotly.basedatatypes")
 
 SCRIPT = """
 import sys

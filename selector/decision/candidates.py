@@ -1,6 +1,6 @@
 """Candidates: backbone × freeze depth × runtime × precision × resolution, with evidence and broken limits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,7 +100,7 @@ def candidates(
     family_top1 = family_medians(catalog.backbones())
     rows: dict[Setup, int] = {}
     drafts: list[tuple[Candidate, Setup, float]] = []
-    known = evidence.configurations()
+    known = known_resolutions(evidence.configurations())
     for backbone in map(catalog.backbone, names):
         own = [m for m in study.measured if m.backbone == backbone.name] if study else []
         depths = freeze_points(len(backbone.blocks), own)
@@ -126,7 +126,7 @@ def candidates(
         known_rows = [(of_place[m.place], m.accuracy) for m in study.measured if m.place in of_place]
         draws = conditioned(draws, known_rows, seed=request.seed)
     measured = study.by_place() if study else {}
-    accuracies = [_accuracy(setup, draws[row], request, study) for setup, row in rows.items()]
+    accuracies = _accuracies(list(rows), draws, request, study)
     finished = []
     for draft, setup, _ in drafts:
         candidate = replace(draft, accuracy=accuracies[rows[setup]])
@@ -140,20 +140,26 @@ def candidates(
     return Candidates(tuple(finished), draws[index], tuple(macs for _, _, macs in drafts), considered, left_out)
 
 
+def known_resolutions(known: Iterable[Configuration]) -> dict[tuple[str, Execution], set[int]]:
+    """The resolutions of the `known` configurations by backbone and execution."""
+    found: dict[tuple[str, Execution], set[int]] = {}
+    for c in known:
+        found.setdefault((c.backbone, Execution(c.runtime, c.precision)), set()).add(c.resolution)
+    return found
+
+
 def resolutions(
-    backbone: Backbone, execution: Execution, known: Iterable[Configuration], measured: Iterable[Measured] = ()
+    backbone: Backbone,
+    execution: Execution,
+    known: Mapping[tuple[str, Execution], set[int]],
+    measured: Iterable[Measured] = (),
 ) -> tuple[int, ...]:
     """The default resolution, smaller ones with a figure on the device, and those `measured` on the user's images.
 
-    Larger ones are never better known.
+    `known` is as `known_resolutions` makes it. Larger ones are never better known.
     """
     own = {m.resolution for m in measured} - {backbone.resolution}
-    smaller = {
-        c.resolution
-        for c in known
-        if (c.backbone, c.runtime, c.precision) == (backbone.name, execution.runtime, execution.precision)
-        and c.resolution < backbone.resolution
-    }
+    smaller = {r for r in known.get((backbone.name, execution), ()) if r < backbone.resolution}
     return (backbone.resolution, *sorted(smaller | own, reverse=True))
 
 
@@ -287,8 +293,17 @@ def _draft(
     )
 
 
-def _accuracy(setup: Setup, draws: Draws, request: Request, study: Study | None) -> Figure:
-    """Mean and 80 % interval of the drawn accuracies, with what they rest on."""
+def _accuracies(setups: Sequence[Setup], draws: Draws, request: Request, study: Study | None) -> list[Figure]:
+    """Mean and 80 % interval of each setup's drawn accuracies [setups, draws], with what they rest on."""
+    means, (lows, highs) = draws.mean(axis=1), np.quantile(draws, (0.1, 0.9), axis=1)
+    return [
+        Figure(ACCURACY, float(mean), float(low), float(high), Provenance.ESTIMATED, _rests_on(setup, request, study))
+        for setup, mean, low, high in zip(setups, means, lows, highs, strict=True)
+    ]
+
+
+def _rests_on(setup: Setup, request: Request, study: Study | None) -> str:
+    """What the expected accuracy of a setup is made from."""
     backbone = catalog.backbone(setup.backbone)
     top1 = backbone.imagenet_top1
     if top1 is not None:
@@ -300,8 +315,7 @@ def _accuracy(setup: Setup, draws: Draws, request: Request, study: Study | None)
     source = f"prior of published transfer studies for {request.domain or 'any'} images; {rests}"
     if study:
         source += f"; conditioned on {len(study.measured)} setups that were measured on your images"
-    low, high = np.quantile(draws, (0.1, 0.9))
-    return Figure(ACCURACY, float(draws.mean()), float(low), float(high), Provenance.ESTIMATED, source)
+    return source
 
 
 _UNKNOWN_ACCURACY = Figure(ACCURACY, 0.0, None, None, Provenance.ESTIMATED, "not drawn yet")

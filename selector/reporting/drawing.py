@@ -8,16 +8,14 @@ provenance by fill or pattern.
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selector.backbones.catalog import Family
 from selector.evidence.record import Figure, Provenance
 from selector.reporting.figures import AccuracyBySize, Bar, HardwareComparison, LatencyBars, ParetoChart, Point
 from selector.reporting.numbers import in_column
+from selector.reporting.plotly_figure import PlotlyFigure
 from selector.reporting.words import text
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 SYMBOLS = {
     Family.RESNET: "circle",
@@ -31,16 +29,14 @@ CLEAR = "rgba(0,0,0,0)"
 BAR_HEIGHT = 16  # pixels: one line of the axis's text
 
 
-def chart_json(figure: "go.Figure") -> str:
+def chart_json(figure: PlotlyFigure) -> str:
     """The figure's data and layout as JSON that can stand inside a script element."""
-    return str(figure.to_json()).replace("<", "\\u003c")
+    return figure.as_json().replace("<", "\\u003c")
 
 
-def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
+def draw_pareto_chart(chart: ParetoChart, language: str) -> PlotlyFigure:
     """Points by family, filled where latency is measured or published; the front as a stepped line."""
-    import plotly.graph_objects as go  # costs 0.3 s, and only a page needs it
-
-    figure = go.Figure(layout=layout(go, height=540))
+    figure = PlotlyFigure(layout(height=540))
     front = chart.front
     figure.add_scatter(
         x=[short(p.latency.value) for p in front],
@@ -66,7 +62,7 @@ def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
 
 
 def _add_points(
-    figure: "go.Figure", points: Sequence[Point], family: Family | None, name: str, language: str, *, opacity: float
+    figure: PlotlyFigure, points: Sequence[Point], family: Family | None, name: str, language: str, *, opacity: float
 ) -> None:
     """One trace of points; without a family each point takes its own family's symbol in grey."""
     colour = f"var(--family-{family})" if family else "var(--ink-faint)"
@@ -89,7 +85,7 @@ def _add_points(
     )
 
 
-def _add_recommended(figure: "go.Figure", chart: ParetoChart, language: str) -> None:
+def _add_recommended(figure: PlotlyFigure, chart: ParetoChart, language: str) -> None:
     """The intervals of the front and the recommended point, a ring around that, and names where there is room."""
     front = [p for p in chart.points if p.pareto and not p.recommended]
     chosen = [p for p in chart.points if p.recommended]
@@ -156,7 +152,7 @@ def _accuracy_range(chart: ParetoChart) -> list[float]:
     return [short(min(shown) - 1.5), short(max(shown) + 1.5)] if shown else [0, 100]
 
 
-def _add_name(figure: "go.Figure", point: Point) -> None:
+def _add_name(figure: PlotlyFigure, point: Point) -> None:
     """The point's name, up and left of the front where nothing better can stand, else down and right."""
     aside = -1 if point.pareto else 1
     name = f"{escape(point.backbone)} · {point.resolution}"
@@ -172,7 +168,7 @@ def _add_name(figure: "go.Figure", point: Point) -> None:
     )
 
 
-def _add_limit(figure: "go.Figure", bound: float, language: str) -> None:
+def _add_limit(figure: PlotlyFigure, bound: float, language: str) -> None:
     figure.add_shape(
         type="line",
         x0=bound,
@@ -197,11 +193,9 @@ def _add_limit(figure: "go.Figure", bound: float, language: str) -> None:
     )
 
 
-def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
+def draw_latency_bars(chart: LatencyBars, language: str) -> PlotlyFigure:
     """One bar for each backbone, fastest on top; colour is the family, pattern the provenance."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
+    figure = PlotlyFigure(layout(height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
     for family in Family:
         bars = [bar for bar in chart.bars if bar.family is family]
         if bars:
@@ -216,7 +210,7 @@ def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
     return figure
 
 
-def _add_bars(figure: "go.Figure", bars: Sequence[Bar], family: Family, language: str) -> None:
+def _add_bars(figure: PlotlyFigure, bars: Sequence[Bar], family: Family, language: str) -> None:
     colour = f"var(--family-{family})"
     figure.add_bar(
         orientation="h",
@@ -239,11 +233,9 @@ def _add_bars(figure: "go.Figure", bars: Sequence[Bar], family: Family, language
     )
 
 
-def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Figure":
+def draw_hardware_comparison(chart: HardwareComparison, language: str) -> PlotlyFigure:
     """One row for each backbone, one symbol for each device."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=150 + 26 * len(chart.backbones)))
+    figure = PlotlyFigure(layout(height=150 + 26 * len(chart.backbones)))
     for i, device in enumerate(chart.devices):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -266,11 +258,9 @@ def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Fi
     return figure
 
 
-def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
+def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> PlotlyFigure:
     """Expected accuracy with its interval; hardware side by side within each number of images."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=420))
+    figure = PlotlyFigure(layout(height=420))
     for i, (hardware, expected) in enumerate(chart.hardware):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -296,8 +286,8 @@ def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
     return figure
 
 
-def layout(go: Any, *, height: float) -> dict[str, Any]:
-    """What all figures have in common; `go` is plotly.graph_objects, which only a page needs."""
+def layout(*, height: float) -> dict[str, Any]:
+    """What all figures have in common."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line-strong)",
@@ -307,7 +297,6 @@ def layout(go: Any, *, height: float) -> dict[str, Any]:
         "tickcolor": "var(--line-strong)",
     }
     return {
-        "template": go.layout.Template(),  # the default one is 7 kB in each figure
         "height": height,
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,

@@ -5,19 +5,16 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from selector.reporting.drawing import BAR_HEIGHT, layout, short
+from selector.reporting.plotly_figure import PlotlyFigure
 from selector.reporting.words import text
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from selector.reporting.study import Confusion, Curve, HistoryPoint, Parallel
 
 
-def draw_history(points: "Sequence[HistoryPoint]", language: str) -> "go.Figure":
+def draw_history(points: "Sequence[HistoryPoint]", language: str) -> PlotlyFigure:
     """Complete trials filled, pruned ones open, and the best so far as a stepped line."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=360))
+    figure = PlotlyFigure(layout(height=360))
     so_far = [p for p in points if p.best is not None]
     figure.add_scatter(
         x=[p.number for p in so_far],
@@ -44,11 +41,9 @@ def draw_history(points: "Sequence[HistoryPoint]", language: str) -> "go.Figure"
     return figure
 
 
-def draw_curves(curves: "Sequence[Curve]", language: str) -> "go.Figure":
+def draw_curves(curves: "Sequence[Curve]", language: str) -> PlotlyFigure:
     """One line a trial; the winner's is thick."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=400))
+    figure = PlotlyFigure(layout(height=400))
     for i, curve in enumerate(curves):
         colour = "var(--accent)" if curve.winner else f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -68,12 +63,10 @@ def draw_curves(curves: "Sequence[Curve]", language: str) -> "go.Figure":
     return figure
 
 
-def draw_confusion(confusion: "Confusion", language: str) -> "go.Figure":
+def draw_confusion(confusion: "Confusion", language: str) -> PlotlyFigure:
     """Shades are shares of the true class, numbers are images."""
-    import plotly.graph_objects as go
-
     names = [escape(name) for name in confusion.classes]
-    figure = go.Figure(layout=layout(go, height=140 + 44 * max(3, len(names))))
+    figure = PlotlyFigure(layout(height=140 + 44 * max(3, len(names))))
     shares = [[short(n / max(1, sum(row))) for n in row] for row in confusion.counts]
     figure.add_heatmap(
         x=names,
@@ -92,12 +85,10 @@ def draw_confusion(confusion: "Confusion", language: str) -> "go.Figure":
     return figure
 
 
-def draw_importances(importances: Mapping[str, float], language: str) -> "go.Figure":
+def draw_importances(importances: Mapping[str, float], language: str) -> PlotlyFigure:
     """One bar a setting, the most important on top."""
-    import plotly.graph_objects as go
-
     ordered = sorted(importances.items(), key=lambda item: -item[1])
-    figure = go.Figure(layout=layout(go, height=110 + 1.4 * BAR_HEIGHT * max(4, len(ordered))))
+    figure = PlotlyFigure(layout(height=110 + 1.4 * BAR_HEIGHT * max(4, len(ordered))))
     figure.add_bar(
         orientation="h",
         y=[name for name, _ in ordered],
@@ -110,14 +101,12 @@ def draw_importances(importances: Mapping[str, float], language: str) -> "go.Fig
     return figure
 
 
-def draw_parallel(beside: "Parallel", language: str) -> "go.Figure":
+def draw_parallel(beside: "Parallel", language: str) -> PlotlyFigure:
     """One line a trial through all its settings to its score, the better the less faint; the winner's is thick.
 
     Lines of an ordinary figure: Plotly's own parallel coordinates need WebGL, which not every reader has.
     """
-    import plotly.graph_objects as go
-
-    figure = go.Figure(layout=layout(go, height=440))
+    figure = PlotlyFigure(layout(height=440))
     low, high = min(beside.scores), max(beside.scores)
     for i in sorted(range(len(beside.trials)), key=lambda i: beside.scores[i]):
         winner = beside.trials[i] == beside.winner
