@@ -37,6 +37,10 @@ CORES = {
     "Cortex-A73": 4.0,
     "Cortex-A72": 4.0,
     "Cortex-A57": 4.0,
+    # two pipes (LLVM's AArch64SchedA510.td), of 128 or of 64 bits and shared by two cores (en.wikichip.org,
+    # Cortex-A510): 2 to 8 a core; the A520 refines the A510 (anandtech.com/show/18871)
+    "Cortex-A520": 4.0,
+    "Cortex-A510": 4.0,
     "Cortex-A55": 2.0,
     "Cortex-A53": 2.0,
     "Xeon Platinum": 32.0,
@@ -51,11 +55,13 @@ CORES = {
     "Gracemont": 8.0,
     **dict.fromkeys(("Intel N1", "Intel N2", "Intel N9"), 8.0),  # N100, N200, N95
 }
-LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Icestorm": 8.0, "Blizzard": 8.0, "Gracemont": 8.0}
+LITTLE = {"Cortex-A53": 2.0, "Cortex-A55": 2.0, "Cortex-A510": 4.0, "Cortex-A520": 4.0}
+LITTLE |= {"Icestorm": 8.0, "Blizzard": 8.0, "Gracemont": 8.0}
 """Cores beside faster ones: they issue in order, or are half as wide, so half of the fast ones' rate a cycle."""
 LITTLE_CLOCK = 0.76  # of the fast cores' clock: 1.4 of 1.8 GHz (RK3399), 1.8 of 2.4 (RK3588S), 1.84 of 2.36 (Kirin)
 DOT_PRODUCT = (
-    *("Cortex-A55", "Cortex-A76", "Cortex-A77", "Cortex-A78", "Cortex-A710", "Cortex-A715", "Cortex-A720", "Cortex-X"),
+    *("Cortex-A55", "Cortex-A510", "Cortex-A520", "Cortex-A76", "Cortex-A77", "Cortex-A78"),
+    *("Cortex-A710", "Cortex-A715", "Cortex-A720", "Cortex-X"),
     *("Neoverse", "Graviton", "Apple M", "Kunpeng"),
     *("Platinum 82", "Platinum 83", "Platinum 84", "Gold 62", "Gold 63", "Gold 64", "Cascade Lake", "Golden Cove"),
 )
@@ -115,7 +121,7 @@ def numbers(profile: HardwareProfile) -> dict[str, float]:
 
 def _missing(cpu: str, wide: float) -> float:
     """How many fast cores the small ones fall short of, together."""
-    found = ((core, re.search(rf"(\d+) × (?:Arm )?{core}", cpu)) for core in LITTLE if LITTLE[core] < wide)
+    found = ((core, re.search(rf"(\d+) ?[×x] ?(?:Arm )?{core}", cpu)) for core in LITTLE if LITTLE[core] < wide)
     return sum(float(count[1]) * (1 - LITTLE_CLOCK * LITTLE[core] / wide) for core, count in found if count)
 
 

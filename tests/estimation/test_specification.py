@@ -44,6 +44,7 @@ def test_int8_gains_more_where_the_cores_have_a_dot_product(device: str, gain: f
         ("AWS Graviton3 (Neoverse V1)", 16, INT8_GAIN_DOT),
         ("Apple M2, 4 × Avalanche and 4 × Blizzard", 16, INT8_GAIN_DOT),
         ("4 × Arm Cortex-A720", 8, INT8_GAIN_DOT),
+        ("4 × Arm Cortex-A520", 4, INT8_GAIN_DOT),
         ("Intel Xeon E5-2670 (Sandy Bridge)", 8, INT8_GAIN),
         ("Intel Core i7-12700H, 6 × Golden Cove and 8 × Gracemont", 16, INT8_GAIN_DOT),
     ],
@@ -56,6 +57,15 @@ def test_core_types_are_known_by_name(cpu: str, width: float, gain: float) -> No
 def test_small_cores_that_are_alone_count_whole() -> None:
     assert numbers(stating(cpu="4 × Arm Cortex-A53", cores=4))["equal_cores"] == 4
     assert 6 < numbers(stating(cpu="6 × Golden Cove and 8 × Gracemont", cores=14))["equal_cores"] < 14
+
+
+@pytest.mark.parametrize("times", [" × ", " x ", "x"])
+@pytest.mark.parametrize("small", ["Cortex-A510", "Cortex-A520"])
+def test_small_cores_of_phones_count_less_than_the_big_ones_beside_them(small: str, times: str) -> None:
+    known = numbers(stating(cpu=f"4{times}Arm Cortex-A720 and 4{times}{small}", cores=8))
+    assert known["macs_per_cycle"] == 8  # of the big ones
+    # half of what a big one does in a cycle, at 0.76 of its clock
+    assert known["equal_cores"] == pytest.approx(4 + 4 * 0.38)
 
 
 def test_a_card_without_fast_half_precision_computes_in_single() -> None:

@@ -92,6 +92,13 @@ def test_mixed_and_unknown_arm_cores(tmp_path: Path) -> None:
     )
 
 
+def test_the_cores_of_a_phone_are_known_by_name(tmp_path: Path) -> None:
+    parts = ("0xd46", "0xd80", "0xd4d", "0xd81", "0xd4e")
+    text = "\n".join(f"processor : {i}\nCPU implementer : 0x41\nCPU part : {p}\n" for i, p in enumerate(parts))
+    machine = detect(recorded(tmp_path, {"proc/cpuinfo": text}))
+    assert machine.cpu_model == "Cortex-A510 + Cortex-A520 + Cortex-A715 + Cortex-A720 + Cortex-X3"
+
+
 def test_isa_is_what_all_cores_have(tmp_path: Path) -> None:
     text = "processor : 0\nFeatures : asimd asimddp i8mm\n\nprocessor : 1\nFeatures : asimd asimddp\n"
     assert detect(recorded(tmp_path, {"proc/cpuinfo": text})).isa == ("dotprod", "neon")
