@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from selector.cli.console import Column
     from selector.evidence.record import Record
+    from selector.hardware.profiles import HardwareProfile
 
 ALL_COLUMNS = 120  # from so many on, runtime and precision stand in the table
 LEFT = ("Provenance",)
@@ -37,9 +38,11 @@ def estimate(
         typer.Option("--precision", help="With commas between, or repeated. Without it: all of each runtime."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option("--resolution", min=1, help="Pixels a side. Without it: the backbone's own.")
+        int | None, typer.Option("--resolution", help="Pixels a side, up to 2048. Without it: the backbone's own.")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images computed at once.")] = 1,
+    batch: Annotated[
+        int, typer.Option("--batch", help="Images computed at once; up to what figures are known of.")
+    ] = 1,
     output: Output = None,
     store: Store = None,
     hardware_profiles: ProfileFolder = None,
@@ -53,26 +56,31 @@ def estimate(
     """
     # the matrices are small: starting threads takes longer than they save, several times so on a busy machine
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from selector.estimation.answers import estimates
+    from selector.estimation.answers import beyond_figures, estimates
     from selector.hardware.loading import profile, reference_device
     from selector.hardware.profiles import unknown_ids
     from selector.reporting.output import opened_output
 
     faults = Faults()
+    found: HardwareProfile | None = None
     offered: tuple[str, ...] = ()
+    measured: list[Record] = []
     with faults:
         names = _backbones(backbones or [], all_backbones)
     with faults:
         found = reference_device(profile(_named(hardware), hardware_profiles), hardware_profiles)
         offered = tuple(offer.name for offer in found.runtimes)
+        measured = _stored(store, found.name)
     runtimes, precisions = _split(runtime), _split(precision)
     faults.found += unknown_ids(runtimes, precisions, offered=offered)
+    faults.found += beyond_figures(resolution, batch, found, measured)
     faults.tell()
+    assert found is not None, "a fault was told where there is none"
     with opened_output(output or Path("-")) as write:
         records, silent = estimates(
             found,
             names,
-            _stored(store, found.name),
+            measured,
             runtimes=runtimes,
             precisions=precisions,
             resolution=resolution,

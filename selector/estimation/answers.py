@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from selector.backbones.layers import network
 from selector.errors import InvalidInput
 from selector.estimation.estimator import latency_estimator
+from selector.estimation.knowledge import shipped
 from selector.estimation.latency import LatencyQuery
 from selector.evidence.choice import choose
 from selector.evidence.metrics import LATENCY_P50
 from selector.evidence.record import Conditions, Figure, Provenance, Record
-from selector.hardware.profiles import HardwareProfile
+from selector.hardware.profiles import LARGEST_RESOLUTION, HardwareProfile
 
 NAMED = 3  # backbones that are named where nothing can be said of them; more are counted
 
@@ -28,8 +29,11 @@ def estimates(
     """One record for each backbone, runtime and precision, and a sentence for each of the latter two without some.
 
     `runtimes` and `precisions` narrow what the profile offers, or name what it does not list; empty: all it offers.
-    `resolution` None: the backbone's own. Raises InvalidInput where the profile offers nothing that was asked for.
+    `resolution` None: the backbone's own. Raises InvalidInput where the profile offers nothing that was asked for, and
+    with what `beyond_figures` finds.
     """
+    if found_faults := beyond_figures(resolution, batch_size, profile, measured):
+        raise InvalidInput(found_faults)
     estimator = latency_estimator(profile, measured)
     known = _known(profile, measured)
     records: list[Record] = []
@@ -50,6 +54,24 @@ def estimates(
             )
             records.append(Record(conditions, figure))
     return records, [_nothing(profile.name, offer, names) for offer, names in silent.items()]
+
+
+def beyond_figures(
+    resolution: int | None, batch_size: int, profile: HardwareProfile | None = None, measured: Sequence[Record] = ()
+) -> list[str]:
+    """What is wrong with a resolution and a batch size that no figure says anything of; empty: nothing.
+
+    Figures are the shipped ones, those of the `profile` where it is known, and those `measured` on its device.
+    """
+    batches = [s.batch_size for f in shipped().fitted for s in f.residuals.subjects]
+    batches += [p.batch_size for p in (profile.published if profile else ())]
+    batches += [r.conditions.batch_size or 1 for r in measured]
+    faults = []
+    if resolution is not None and not 1 <= resolution <= LARGEST_RESOLUTION:
+        faults.append(f"resolution {resolution} is not between 1 and {LARGEST_RESOLUTION} pixels")
+    if not 1 <= batch_size <= max(batches):
+        faults.append(f"batch {batch_size} is not between 1 and {max(batches)}, the largest that any figure is of")
+    return faults
 
 
 def _nothing(device: str, offer: tuple[str, str], names: Sequence[str]) -> str:

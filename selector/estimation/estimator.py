@@ -27,6 +27,7 @@ from selector.hardware.profiles import HardwareProfile, PublishedFigure
 
 RESOLUTIONS = (96, 672)  # that the estimator was judged on
 OUTSIDE = 1.5  # further widening for each way in which a query lies outside what the estimator was judged on
+FAR_BATCH = 8  # times the largest batch of the figures at hand, from where on an answer is extrapolated
 SIBLING_MINIMUM = 4  # figures of another configuration of the device, below which its rates are not fitted
 FOREIGN_MARGIN = 0.15  # share of the time by which a kind of arithmetic must exceed every figure's to be foreign
 FOREIGN_RATE = 5.0
@@ -230,20 +231,29 @@ class DeviceEstimator:
         return [c for c in alike if self._enough(c)]
 
     def _beyond(self, case: _Case, subject: Subject) -> tuple[float, tuple[str, ...]]:
-        """How much wider the interval has to be for what the estimator was not judged on, and the reasons."""
+        """How much wider the interval has to be for what the estimator was not judged on, and the reasons.
+
+        Once for each reason, for a resolution once a doubling: every cache is met anew.
+        """
         remarks = []
+        doublings = 0.0
         if not RESOLUTIONS[0] <= subject.resolution <= RESOLUTIONS[1]:
-            remarks.append(f"{subject.resolution} px lies outside the {RESOLUTIONS[0]} to {RESOLUTIONS[1]} px judged")
+            low, high = RESOLUTIONS
+            remarks.append(f"extrapolated to {subject.resolution} px, outside the {low} to {high} px judged")
+            doublings = float(np.log2(max(subject.resolution / high, low / subject.resolution)))
         if case.batches and _unlike_batch(case, subject):
             remarks.append(
                 f"rests on figures at batch {case.batches[0]} to {case.batches[1]}: what a launch costs at batch "
                 f"{subject.batch_size} is known by its order of magnitude only"
             )
-        if case.batches and case.batches[1] <= SMALL_BATCH and subject.batch_size >= BIG_BATCH:
-            remarks.append(f"rests on figures at batch {case.batches[1]}, not at {subject.batch_size}")
-        if case.remarks and not case.figures and not case.siblings:
-            return OUTSIDE ** len(remarks), tuple(remarks)
-        return OUTSIDE ** (len(remarks) + len(case.remarks)), tuple(remarks)
+        if case.batches and subject.batch_size >= FAR_BATCH * case.batches[1]:
+            remarks.append(
+                f"extrapolated to batch {subject.batch_size} from figures at batch {case.batches[1]} at most"
+            )
+        ways = len(remarks) + max(0.0, doublings - 1.0)
+        if case.figures or case.siblings:
+            ways += len(case.remarks)
+        return OUTSIDE**ways, tuple(remarks)
 
 
 def _unlike_batch(case: _Case, subject: Subject) -> bool:

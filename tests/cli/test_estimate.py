@@ -9,6 +9,8 @@ import pytest
 
 from selector.cli.estimate import rests_on
 from selector.cli.main import main
+from selector.evidence.record import Conditions, Provenance, Record
+from selector.evidence.store import open_store
 from selector.hardware.loading import profile
 
 HEAD = "model,resolution,batch_size,runtime,precision,p50_ms"
@@ -84,6 +86,42 @@ def test_bad_questions_are_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys:
     assert run(monkeypatch, "estimate", "resnet50") == 2
     assert run(monkeypatch, "estimate", "--hardware", "raspberry-pi-4") == 2
     assert run(monkeypatch, "estimate", "resnet18", "--hardware", "nvidia-rtx-4090", "--runtime", "tensorrt") == 5
+
+
+def test_sizes_that_no_figure_says_anything_of_are_refused_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ("--batch", "1000000000", "--resolution", "100000")
+    assert run(monkeypatch, "estimate", "resnt18", "--hardware", "raspberry-pi-4", *sizes) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("selector: ") for line in told[1:]] == [
+        "resolution 100000 is not between 1 and 2048 pixels",
+        "batch 1000000000 is not between 1 and 1024, the largest that any figure is of",
+    ]
+    assert "did you mean 'resnet18'" in told[0]
+    assert run(monkeypatch, "estimate", "resnet18", "--hardware", "edge", "--batch", "0", "--resolution", "0") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    asked = ("resnet18", "--hardware", "raspberry-pi-4", "--runtime", "tflite", "--json")
+    assert run(monkeypatch, "estimate", *asked, "--batch", "1024", "--resolution", "2048") == 0
+    for record in json.loads(capsys.readouterr().out)["records"]:
+        assert "extrapolated to 2048 px" in record["source"]
+        assert "extrapolated to batch 1024" in record["source"]
+
+
+def test_a_batch_as_large_as_an_own_figure_s_is_no_slip(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("estimate", "resnet18", "--hardware", "raspberry-pi-4", "--runtime", "tflite", "--precision", "fp32")
+    assert run(monkeypatch, *asked, "--batch", "4096") == 2
+    at = Conditions("resnet18", "raspberry-pi-4", "tflite", "2.11", "fp32", 224, 4096, 4)
+    own = Record.of("latency_ms_p50", 90_000.0, at, provenance=Provenance.PUBLISHED, source="a colleague")
+    with open_store() as store:
+        store.add([own])
+    capsys.readouterr()
+    assert run(monkeypatch, *asked, "--batch", "4096", "--json") == 0
+    [record] = json.loads(capsys.readouterr().out)["records"]
+    assert record["value"] == 90000
+    assert run(monkeypatch, *asked, "--batch", "4097") == 2
 
 
 def test_faults_of_hardware_backbones_runtimes_and_precisions_are_told_together(

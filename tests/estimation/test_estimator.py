@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from selector.estimation.calibration import check_calibration
@@ -118,8 +119,31 @@ def test_an_unknown_runtime_and_a_far_resolution_say_so(board: HardwareProfile) 
     assert far is not None
     assert near is not None
     assert "no figure of onnxruntime" in other.source
-    assert "1024 px lies outside" in far.source
+    assert "extrapolated to 1024 px" in far.source
     assert _width(near) < _width(far)
+
+
+def test_the_farther_a_resolution_lies_outside_the_wider_the_interval() -> None:
+    card = latency_estimator(profile("nvidia-rtx-3090"))
+    widths = []
+    for side in (672, 1024, 1344, 2048):
+        figure = card.estimate(
+            query("resnet50", runtime="torch-eager", precision="fp16", resolution=side, batch_size=256)
+        )
+        assert figure is not None
+        widths.append(np.log(_width(figure)))
+    assert widths[1] > 1.4 * widths[0]  # for lying outside at all
+    assert widths[3] > 1.25 * widths[2]  # for most of a second doubling
+
+
+def test_a_batch_far_above_every_figure_s_is_called_extrapolated(board: HardwareProfile) -> None:
+    estimator = latency_estimator(board)  # its figures are of single images
+    near, far = (estimator.estimate(query("mobilenetv2_100", batch_size=n)) for n in (7, 8))
+    assert near is not None
+    assert far is not None
+    assert "extrapolated" not in near.source
+    assert "extrapolated to batch 8 from figures at batch 1 at most" in far.source
+    assert np.log(_width(far)) > 1.4 * np.log(_width(near))
 
 
 def test_no_interval_is_wider_than_anything_seen() -> None:
