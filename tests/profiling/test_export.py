@@ -9,7 +9,7 @@ import pytest
 
 from selector.errors import MeasurementFailed
 from selector.profiling.runtimes import export
-from selector.profiling.runtimes.export import Recipe, make, recipe
+from selector.profiling.runtimes.export import Recipe, make, making, recipe
 
 if TYPE_CHECKING:
     from timm.models.vgg import VGG
@@ -182,8 +182,76 @@ def test_a_stretched_vgg_has_its_lossy_variants_too(small_vgg: "VGG", tmp_path: 
     assert export._likeness(small_vgg, wanted, lossy) > 0.9
     images = np.random.default_rng(0).standard_normal((4, 3, 160, 160), dtype=np.float32)
     for symmetric in (False, True):
-        quantise.quantise_static(file, lossy, images, symmetric=symmetric)
+        assert list(quantise.quantising_static(file, lossy, images, symmetric=symmetric)) == [0, 1, 2, 3, 4]
         assert export._likeness(small_vgg, wanted, lossy) > 0.9
+
+
+def test_each_calibration_image_is_a_step() -> None:
+    wanted = recipe("onnx", SMALL, resolution=40, precision="int8-static")
+    assert not wanted.path.exists()
+    exported, preprocessed, *calibrated = making(wanted)
+    assert exported == preprocessed == 0
+    assert calibrated == [(i + 1) / 33 for i in range(32)]  # and then the weights
+    assert wanted.path.exists()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_calibrating_image_by_image_gives_the_scales_of_all_at_once(tmp_path: Path, symmetric: bool) -> None:
+    import onnx
+    from onnx import numpy_helper
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from selector.profiling.runtimes import quantise
+
+    graph = make(recipe("onnx", SMALL, resolution=64))
+    images = np.random.default_rng(0).standard_normal((7, 3, 64, 64), dtype=np.float32)
+    ours, plain, theirs = (tmp_path / name for name in ("ours.onnx", "plain.onnx", "theirs.onnx"))
+    assert list(quantise.quantising_static(graph, ours, images, symmetric=symmetric)) == list(range(8))
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime publishes no types
+        rest = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.rest, None)
+            return None if image is None else {"image": image[None]}
+
+    quant_pre_process(str(graph), str(plain))
+    quantize_static(
+        plain,
+        theirs,
+        Reader(),
+        op_types_to_quantize=list(quantise.STATIC_OPS),
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        reduce_range=not symmetric,
+        extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
+    )
+    constants = [
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(file).graph.initializer}
+        for file in (ours, theirs)
+    ]
+    assert constants[0].keys() == constants[1].keys()
+    assert sum(name.endswith("_scale") for name in constants[0]) > 100
+    for name, values in constants[0].items():
+        np.testing.assert_array_equal(values, constants[1][name], err_msg=name)
+
+
+def test_an_image_that_cannot_be_read_ends_the_calibration(tmp_path: Path) -> None:
+    from collections.abc import Iterator
+
+    from selector.profiling.runtimes import quantise
+
+    def images() -> Iterator[np.ndarray]:
+        yield np.zeros((3, 64, 64), dtype=np.float32)
+        raise MemoryError("no room for the second")
+
+    graph = make(recipe("onnx", SMALL, resolution=64))
+    going = quantise.quantising_static(graph, tmp_path / "out.onnx", images(), symmetric=False)
+    assert [next(going), next(going)] == [0, 1]
+    with pytest.raises(MemoryError, match="the second"):
+        next(going)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_relu_is_left_beside_int8_convolutions(tmp_path: Path) -> None:
@@ -197,7 +265,8 @@ def test_no_relu_is_left_beside_int8_convolutions(tmp_path: Path) -> None:
     export._export(model, wanted, file)
     assert "Clip" in {node.op_type for node in onnx.load(file).graph.node}
     images = np.random.default_rng(0).standard_normal((4, 3, 64, 64), dtype=np.float32)
-    quantise.quantise_static(file, lossy, images, symmetric=False)
+    *_, seen = quantise.quantising_static(file, lossy, images, symmetric=False)
+    assert seen == len(images)
     assert "Clip" not in {node.op_type for node in onnx.load(lossy).graph.node}
 
 

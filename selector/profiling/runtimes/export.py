@@ -134,18 +134,31 @@ def make(wanted: Recipe) -> Path:
 
 
 def making(wanted: Recipe) -> Iterator[float]:
-    """`make` step by step: tells how much is done, 0 to 1, after each image of a reference; of other files nothing."""
+    """`make` step by step: tells how much is done, 0 to 1, after each image that a reference answers or a static
+    quantisation is calibrated on; of other files little or nothing.
+    """
     if wanted.path.exists():
         return
-    save = {"weights": _save_weights, "onnx": _save_graph, "tflite": _save_tflite}
     with draft(wanted.folder.parent, ".making-") as made:
         file = made / FILE_NAMES[wanted.kind]
-        reference = wanted.kind == "reference"
-        notes = (yield from _save_reference(wanted, file)) if reference else save[wanted.kind](wanted, file)
+        notes = yield from _saving(wanted, file)
         digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
         about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
         (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         put_in_place(made, wanted.folder)
+
+
+def _saving(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, Any]]:
+    """Write the file; what its making brought to know. Yields how much is done, 0 to 1."""
+    match wanted.kind:
+        case "weights":
+            return _save_weights(wanted, file)
+        case "onnx":
+            return (yield from _save_graph(wanted, file))
+        case "tflite":
+            return _save_tflite(wanted, file)
+        case "reference":
+            return (yield from _save_reference(wanted, file))
 
 
 def _model(wanted: Recipe) -> "torch.nn.Module":
@@ -192,7 +205,8 @@ def _save_reference(wanted: Recipe, file: Path) -> Generator[float, None, dict[s
     return {"images": str(images)}
 
 
-def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
+def _save_graph(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, Any]]:
+    """The graph, exported or made of the exported one; yields when that is there, and after each calibration image."""
     from selector.profiling.runtimes import quantise
 
     model = _model(wanted)
@@ -200,6 +214,7 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
         _export(model, wanted, file)
         return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
     plain = make(replace(wanted, precision="fp32", images_digest="", images_folder=""))
+    yield 0.0
     if wanted.precision == "fp16":
         quantise.cast_to_half(plain, file)
         return {"max_difference_to_eager": _check_graph(model, wanted, file, HALF_TOLERANCE)}
@@ -208,7 +223,9 @@ def _save_graph(wanted: Recipe, file: Path) -> dict[str, Any]:
         return {"cosine_to_eager": _likeness(model, wanted, file)}
     images = ImageSet("calibration", wanted.images_folder)
     each = images.each(wanted.backbone, wanted.resolution)
-    quantise.quantise_static(plain, file, each, symmetric=wanted.precision.endswith("-symmetric"))
+    symmetric = wanted.precision.endswith("-symmetric")
+    for seen in quantise.quantising_static(plain, file, each, symmetric=symmetric):
+        yield seen / (images.count + 1)  # then the weights follow
     return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
 
 

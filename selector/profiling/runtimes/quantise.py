@@ -4,7 +4,9 @@ All start from the fp32 graph of the same model, so that what differs is the pre
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -29,8 +31,12 @@ def quantise_dynamic(graph: Path, out: Path) -> None:
     quantize_dynamic(graph, out, op_types_to_quantize=list(DYNAMIC_OPS), weight_type=QuantType.QInt8)
 
 
-def quantise_static(graph: Path, out: Path, images: Iterable[NDArray[np.float32]], *, symmetric: bool) -> None:
+def quantising_static(
+    graph: Path, out: Path, images: Iterable[NDArray[np.float32]], *, symmetric: bool
+) -> Iterator[int]:
     """An explicitly quantised graph (QDQ): int8 weights a scale per channel, int8 activations a scale per tensor.
+
+    `out` is there when the iteration ends; on the way it yields how many images have been run, from 0 on, after each.
 
     Scales are from the smallest and largest activation over `images`, [3, h, w] each. `symmetric` leaves out zero
     points and quantised biases, which TensorRT refuses; with zero points a ReLU's output uses all 256 steps. Unless
@@ -40,18 +46,27 @@ def quantise_static(graph: Path, out: Path, images: Iterable[NDArray[np.float32]
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    seen: SimpleQueue[int | None] = SimpleQueue()  # None: no more comes
+
+    def batches() -> Iterator[dict[str, Batch]]:
+        for number, image in enumerate(images, start=1):
+            yield {"image": image[None]}
+            seen.put(number)  # the next one is asked for when this one has been run
+
     class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime publishes no types
         def __init__(self) -> None:
-            self._images: Iterator[NDArray[np.float32]] = iter(images)
+            self._batches = batches()
 
         def get_next(self) -> dict[str, Batch] | None:
-            image = next(self._images, None)
-            return None if image is None else {"image": image[None]}
+            return next(self._batches, None)
 
-    with TemporaryDirectory(dir=out.parent) as folder:
+    # in a thread: the quantiser calls for the images and returns at its very end
+    with TemporaryDirectory(dir=out.parent) as folder, ThreadPoolExecutor(1) as thread:
         plain = Path(folder) / "plain.onnx"  # folded: a padding computed from the shape cannot be quantised through
         quant_pre_process(str(graph), str(plain))
-        quantize_static(
+        yield 0
+        work = thread.submit(
+            quantize_static,
             plain,
             out,
             Reader(),
@@ -63,6 +78,9 @@ def quantise_static(graph: Path, out: Path, images: Iterable[NDArray[np.float32]
             reduce_range=not symmetric,
             extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
         )
+        work.add_done_callback(lambda _: seen.put(None))
+        yield from iter(seen.get, None)
+        work.result()  # raises what the quantiser or an image has raised
 
 
 def cast_to_half(graph: Path, out: Path) -> None:
