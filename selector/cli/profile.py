@@ -11,8 +11,8 @@ import typer
 from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, Output, Quiet, Store
 from selector.cli.profile_blocks import by_block
-from selector.cli.profile_grid import grid_of_blocks, read_grid
-from selector.cli.profile_progress import Progress
+from selector.cli.profile_grid import grid_of_blocks, read_grid, read_precisions
+from selector.cli.profile_progress import Progress, Reading
 from selector.errors import Faults, NotComparable
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def profile(
     from selector.profiling.plan import plan
     from selector.profiling.session import Session
 
-    machine = detect()
+    machine, console = detect(), Console(stderr=True)
     material = Material(weights, images)
     faults, named = Faults(), tuple(backbones or ())
     with faults:
@@ -119,8 +119,9 @@ def profile(
             machine,
         )
         named = grid.backbones
-    with faults:
-        material.check(tuple(name for name in named if name in names()))  # others are told of already
+    with faults, Reading(console, shown=not quiet) as reading:
+        known = [name for name in named if name in names()]  # others are told of already
+        material.check(known, read_precisions(precision), reading.told)
     faults.tell()
     if blocks:
         others = {"--weights": weights, "--images": images, "--resume": resume}
@@ -129,7 +130,6 @@ def profile(
         by_block(grid, machine, output, as_json=as_json)
         return
     jobs = plan(grid, machine)
-    console = Console(stderr=True)
     before = read_state()
     if not quiet:
         _warn_if_busy(console, before, machine.threads)

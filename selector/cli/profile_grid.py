@@ -60,7 +60,7 @@ def read_grid(
     grid = Grid(
         backbones=_once(names),
         runtimes=_once(_split(runtimes)),
-        precisions=_once(_split(precision)) or ("fp32",),
+        precisions=read_precisions(precision),
         resolutions=_once(sizes) or (None,),
         threads=_once(counts) or (None,),
         freezes=_once(depths),
@@ -71,6 +71,11 @@ def read_grid(
     if found:
         raise InvalidInput(found)
     return grid
+
+
+def read_precisions(text: str) -> tuple[str, ...]:
+    """The precisions that `--precision` names."""
+    return _once(_split(text)) or ("fp32",)
 
 
 def grid_of_blocks(grid: "Grid", others: Mapping[str, object]) -> "Grid":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 16
 REDRAW_S = 0.2  # drawing takes a hundredth of a second, and the next window waits for it
+SHORT_S = 2.0  # what ends sooner has no bar
 TIMES = ("latency_ms_p50", "train_step_ms", "ms_per_sample")
 COLUMNS = (
     ("load_ms", "load"),
@@ -135,6 +136,39 @@ class Progress:
         self._bar.update(self._task, completed=self._done + sum(self._underway.values()))
         self._live.refresh()
         self._drawn_at = time.monotonic()
+
+
+class Reading:
+    """A bar for the files that are looked through before the work, where that takes longer than SHORT_S."""
+
+    def __init__(self, console: "Console", *, shown: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (shown and console.is_terminal),
+            transient=True,
+        )
+        self._task = self._bar.add_task("reading weights and images", total=None)
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    def told(self, done: int, of: int) -> None:
+        """So many of the files are read."""
+        self._bar.update(self._task, completed=done, total=of)
+        if time.monotonic() - self._since >= SHORT_S:
+            self._bar.start()
 
 
 def _time(record: "Record") -> str:

@@ -7,7 +7,7 @@ white noise would; they show no objects.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -96,16 +96,19 @@ def image_files(folder: str) -> list[Path]:
     return files
 
 
-def unreadable(folder: str) -> list[str]:
-    """A sentence for each image of both sets that cannot be decoded. Raises InvalidInput as `image_files` does."""
-    faults: list[str] = []
-    for role in MOST:
-        for file in _chosen(role, folder):
-            try:
-                _decoded(file, small=True)
-            except InvalidInput as error:
-                faults += error.faults
-    return faults
+def files_of(folder: str, roles: Iterable[Role]) -> list[Path]:
+    """The images that serve these purposes. Raises InvalidInput as `image_files` does, without a purpose, too."""
+    chosen = {role: _chosen(role, folder) for role in MOST}
+    return [file for role in roles for file in chosen[role]]
+
+
+def unreadable(file: Path) -> tuple[str, ...]:
+    """A sentence where the file cannot be decoded as an image. Raises MemoryError, which is no fault of the file's."""
+    try:
+        _decoded(file, small=True)
+    except InvalidInput as error:
+        return error.faults
+    return ()
 
 
 @lru_cache(maxsize=16)

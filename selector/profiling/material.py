@@ -1,12 +1,14 @@
 """What a session's models are made of: which weights, and which images quantisation is calibrated and judged on."""
 
 import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from selector.errors import InvalidInput, WeightsUnavailable
-from selector.profiling.images import ImageSet, unreadable
+from selector.profiling.agreement import LOSSY
+from selector.profiling.images import ImageSet, Role, files_of, unreadable
 from selector.profiling.models import WEIGHTS_NOTE
 
 
@@ -17,23 +19,40 @@ class Material:
     weights: Path | None = None
     images: Path | None = None
 
-    def check(self, backbones: tuple[str, ...]) -> None:
-        """Read all files once. Raises InvalidInput with all that are missing or cannot be read for these backbones."""
-        faults: list[str] = []
-        for name in backbones:
-            try:
-                self.weights_digest(name)
-            except InvalidInput as error:
-                faults += error.faults
-            except OSError as error:
-                faults.append(f"the weights of {name} in {str(self.weights)!r} cannot be read: {error}")
+    def check(
+        self,
+        backbones: Collection[str],
+        precisions: Collection[str],
+        told: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Read once all files that these backbones need in these precisions; `told` hears how many of them are read.
+
+        Raises InvalidInput with all that are missing or cannot be read.
+        """
+        looks = [partial(self._unreadable, name) for name in backbones if self.weights is not None]
+        folder_faults: tuple[str, ...] = ()
         if self.images is not None:
             try:
-                faults += unreadable(self.folder)
+                looks += [partial(unreadable, file) for file in files_of(self.folder, roles(precisions))]
             except InvalidInput as error:
-                faults += error.faults
+                folder_faults = error.faults
+        faults: list[str] = []
+        for done, look in enumerate(looks):
+            told(done, len(looks))
+            faults += look()
+        faults += folder_faults
         if faults:
             raise InvalidInput(list(dict.fromkeys(faults)))
+
+    def _unreadable(self, backbone: str) -> tuple[str, ...]:
+        """What is wrong with the backbone's weights."""
+        try:
+            self.weights_digest(backbone)
+        except InvalidInput as error:
+            return error.faults
+        except OSError as error:
+            return (f"the weights of {backbone} in {str(self.weights)!r} cannot be read: {error}",)
+        return ()
 
     def weights_file(self, backbone: str) -> Path | None:
         """The backbone's weights; None for random ones. Raises InvalidInput, for a missing file WeightsUnavailable."""
@@ -71,6 +90,15 @@ class Material:
     def agreement(self) -> ImageSet:
         """What agreement with fp32 is measured on."""
         return ImageSet("agreement", self.folder)
+
+
+def roles(precisions: Collection[str]) -> tuple[Role, ...]:
+    """What images are needed for: static quantisation is calibrated, and all that is lossy is compared with fp32."""
+    wanted: dict[Role, bool] = {
+        "calibration": "int8-static" in precisions,
+        "agreement": any(precision in LOSSY for precision in precisions),
+    }
+    return tuple(role for role, needed in wanted.items() if needed)
 
 
 @lru_cache(maxsize=64)

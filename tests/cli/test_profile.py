@@ -120,6 +120,16 @@ def test_faults_of_weights_and_images_are_told_with_those_of_the_grid(run: Run, 
         assert part in err
 
 
+def test_images_are_read_where_a_precision_needs_them(run: Run, tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(b"no png")
+    for precision, faults in (("fp32", 1), ("fp32,bf16", 4), ("fp32,int8-static", 5)):
+        # the runtime is a fault of its own, so that nothing is measured
+        code, _, err = run("resnet18", "--runtime", "onnx", "--precision", precision, "--images", tmp_path)
+        assert (code, len(err.splitlines())) == (2, faults)
+        assert err.count("cannot be read as an image") == faults - 1
+
+
 def test_options_that_name_nothing_are_told(run: Run) -> None:
     code, _, err = run("resnet18", "--runtime", "", "--precision", ",", "--threads", "", "--freeze", " ")
     assert code == 2

@@ -1,8 +1,10 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from selector.cli.profile_progress import Progress
+from selector.cli import profile_progress
+from selector.cli.profile_progress import SHORT_S, Progress, Reading
 from selector.evidence.record import FreezePoint
 from selector.profiling.jobs import Failure, InferenceJob, ThroughputJob, TrainingJob
 from selector.profiling.protocol import Measurement
@@ -79,3 +81,27 @@ def test_quiet_draws_nothing() -> None:
         pass
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "shown", "seconds", "drawn"),
+    [
+        (True, True, SHORT_S, True),
+        (True, True, 0.0, False),
+        (True, False, SHORT_S, False),
+        (False, True, SHORT_S, False),
+    ],
+)
+def test_reading_files_has_a_bar_where_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, shown: bool, seconds: float, drawn: bool
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(profile_progress.time, "monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with Reading(console, shown=shown) as reading:
+        reading.told(0, 320)
+        now[0] += seconds
+        reading.told(57, 320)
+    assert isinstance(console.file, io.StringIO)
+    assert ("57/320" in console.file.getvalue()) is drawn
+    assert bool(console.file.getvalue()) is drawn

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ from PIL import Image
 from selector.backbones import catalog
 from selector.errors import InvalidInput
 from selector.profiling import images
-from selector.profiling.images import SYNTHETIC, ImageSet, synthetic, unreadable
+from selector.profiling.images import MOST, SYNTHETIC, ImageSet, files_of, synthetic
 from selector.profiling.material import Material
 
 BACKBONE = "tf_efficientnet_lite0"  # mean and deviation 0.5: pixels 0…1 become −1…1
@@ -75,12 +77,21 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
         next(ImageSet("agreement", str(tmp_path / "nowhere")).each(BACKBONE, 32))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="holds 0 images"):
-        unreadable(str(tmp_path / "empty"))
+        files_of(str(tmp_path / "empty"), ())
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(b"no png")
-    assert len(unreadable(str(tmp_path))) == 4
+    assert len(faults_of(tmp_path)) == 4
     with pytest.raises(InvalidInput, match="cannot be read as an image"):
         next(ImageSet("agreement", str(tmp_path)).each(BACKBONE, 32))
+
+
+def faults_of(folder: Path) -> list[str]:
+    """What is told of the images of both sets before the work."""
+    try:
+        Material(images=folder).check((), ("int8-static",))
+    except InvalidInput as error:
+        return list(error.faults)
+    return []
 
 
 def damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
@@ -100,11 +111,11 @@ def damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def test_each_damaged_image_is_named_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert unreadable(str(folder)) == []
+    assert faults_of(folder) == []
     images._chosen.cache_clear()
     names = damage(folder, monkeypatch)
     with pytest.raises(InvalidInput) as caught:
-        Material(weights=folder / "nowhere", images=folder).check(("resnet18",))
+        Material(weights=folder / "nowhere", images=folder).check(("resnet18",), ("int8-static",))
     first, *faults = caught.value.faults
     assert "nowhere" in first
     assert {Path(fault.partition(" cannot be read as an image: ")[0]).name for fault in faults} == names
@@ -113,10 +124,67 @@ def test_each_damaged_image_is_named_before_the_work(folder: Path, monkeypatch: 
             images._decoded(Path(fault.partition(" cannot")[0]))  # the quick look finds what the reading finds
 
 
+@pytest.mark.parametrize(
+    ("precisions", "sets"),
+    [
+        (("fp32",), ()),
+        (("fp32", "int8-dynamic"), ("agreement",)),
+        (("amp",), ("agreement",)),
+        (("fp32", "int8-static"), ("calibration", "agreement")),
+    ],
+)
+def test_only_images_that_a_precision_needs_are_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, precisions: tuple[str, ...], sets: tuple[images.Role, ...]
+) -> None:
+    decoded: list[Path] = []
+    read = images._decoded
+    monkeypatch.setattr(images, "_decoded", lambda file, **how: decoded.append(file) or read(file, **how))
+    told: list[tuple[int, int]] = []
+    Material(images=folder).check(("resnet18",), precisions, lambda done, of: told.append((done, of)))
+    assert decoded == files_of(str(folder), sets)
+    assert told == [(done, len(decoded)) for done in range(len(decoded))]
+    assert len(files_of(str(folder), MOST)) == 10
+    with pytest.raises(InvalidInput, match="does not exist"):  # the folder itself is looked at in any case
+        Material(images=folder / "nowhere").check(("resnet18",), precisions)
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import psutil
+from PIL import Image
+from selector.backbones import catalog
+from selector.profiling import forks, images
+from selector.profiling.material import Material
+
+folder = Path(sys.argv[1])
+for name in "ab":
+    Image.new("L", (9000, 9000)).save(folder / f"{name}.png", compress_level=1)
+catalog.backbone("resnet18")
+room = psutil.Process().memory_info().vms + (100 << 20)  # an image in RGB takes 324 MB
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+for look in (
+    lambda: Material(images=folder).check((), ("int8-static",)),
+    lambda: next(images.ImageSet("agreement", str(folder)).each("resnet18", 32)),
+):
+    try:
+        look()
+    except Exception as error:
+        print(forks.classify_error(error)[0])
+"""
+
+
+def test_an_image_for_which_there_is_no_memory_is_not_at_fault(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["out-of-memory"] * 2), done.stderr
+
+
 def test_weights_that_cannot_be_read_are_named_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "resnet18.pth").symlink_to("/proc/self/mem")
     (tmp_path / "resnet34.pth").write_bytes(b"weights")
     with pytest.raises(InvalidInput) as caught:
-        Material(weights=tmp_path).check(("resnet18", "resnet34"))
+        Material(weights=tmp_path).check(("resnet18", "resnet34"), ("fp32",))
     (fault,) = caught.value.faults
     assert fault.startswith(f"the weights of resnet18 in '{tmp_path}' cannot be read: ")
