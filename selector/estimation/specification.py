@@ -79,12 +79,13 @@ GPU_CACHE_MB = {"GA102": 6.0, "AD102": 72.0, "GA100": 40.0, "TU104": 4.0, "H100"
 GPU_CACHE_MB |= {"GA103": 4.0, "GA104": 4.0, "GA106": 3.0, "GA107": 2.0}
 GPU_CACHE_MB |= {"AD103": 64.0, "AD104": 48.0, "AD106": 32.0, "AD107": 32.0}
 """Of whole chips (allcore.be, computerunion.it: from the maker's code); some cards are sold with a part of it."""
-_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8-static": 1, "int8-dynamic": 1}
+_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "amp": 2, "int8-static": 1, "int8-dynamic": 1}
 _PEAKS = {
     "fp32": "peak_gflops_fp32",
     "tf32": "peak_gflops_fp32",
     "fp16": "peak_gflops_fp16",
     "bf16": "peak_gflops_fp16",
+    "amp": "peak_gflops_fp16",
     "int8-static": "peak_gops_int8",
     "int8-dynamic": "peak_gops_int8",
 }

@@ -30,7 +30,7 @@ from selector.resources import network_names
 
 Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp", "int8-dynamic", "int8-static"]
 PublishedMetric = Literal["latency_ms_p50", "latency_ms_p90", "ms_per_sample"]
 DeviceKind = Literal["gpu", "x86-cpu", "arm-cpu", "board", "phone", "accelerator"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

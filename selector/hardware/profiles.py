@@ -28,7 +28,7 @@ SPECIFICATION: dict[str, str] = {
 
 TEXT_ITEMS = ("cpu", "gpu")
 
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp", "int8-dynamic", "int8-static")
 
 LARGEST_RESOLUTION = 2048
 """Pixels a side of a figure's image beyond which it is taken for a slip."""

@@ -17,7 +17,7 @@ import numpy as np
 from selector.profiling.images import ImageSet
 from selector.profiling.runtimes.base import Logits, Runtime
 
-LOSSY = ("tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
+LOSSY = ("tf32", "fp16", "bf16", "amp", "int8-dynamic", "int8-static")
 """Precisions whose figures carry their agreement with fp32."""
 
 WITHOUT = "measured without its agreement with fp32: "

@@ -14,7 +14,7 @@ from selector.profiling.runtimes.base import on_cpu, on_gpu
 
 TRAINING_BATCH = 8
 TRAINED_IN = ("fp32", "amp")
-"""Precisions of training steps. The others are of inference alone, and amp is of training alone."""
+"""Precisions of training steps. The others are of inference alone."""
 
 TRAINERS = {"cpu": "torch-eager", "gpu": "torch-cuda"}
 """What trains on the device of a runtime."""
@@ -139,6 +139,5 @@ def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
 
 
 def _not_offered(precision: str, offered: list[str]) -> str:
-    amp = "; 'amp' is for training steps (--freeze) on hardware that computes in half-width numbers"
-    hint = amp if precision == "amp" else ""
+    hint = "; 'amp' needs hardware that computes in half-width numbers" if precision == "amp" else ""
     return f"no runtime that is measured here by default offers {precision!r}; they offer: {', '.join(offered)}{hint}"

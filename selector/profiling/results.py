@@ -16,7 +16,7 @@ AMP = {
     "torch-eager": "autocast to bf16",
     "torch-cuda": "autocast to fp16 with a gradient scaler",
 }
-"""What mixed precision is on each device."""
+"""What mixed precision is in training on each device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from selector.backbones.layers import layers
 from selector.evidence.record import Record
 from selector.profiling.peaks import Peaks
 
-BYTES = {"fp32": 4, "tf32": 4, "int8-dynamic": 4, "fp16": 2, "bf16": 2, "int8-static": 1}
-"""Bytes an element; dynamic quantisation leaves convolutions in fp32."""
+BYTES = {"fp32": 4, "tf32": 4, "int8-dynamic": 4, "fp16": 2, "bf16": 2, "amp": 2, "int8-static": 1}
+"""Bytes an element; dynamic quantisation leaves convolutions in fp32, and mixed precision computes them in half."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ def _training_step(job: TrainingJob, device: str) -> "tuple[Callable[[], object]
     """A call that takes one step and returns when it is done, and the parameters that it trains."""
     import torch
 
+    from selector.profiling.runtimes.torch_eager import AUTOCAST, torch_type
+
     model = models.create(job.backbone).to(device)
     parameters = freeze(model, job.depth)
     optimizer = torch.optim.AdamW(parameters, lr=1e-5)  # small: many steps on one batch must not run away
@@ -60,7 +62,7 @@ def _training_step(job: TrainingJob, device: str) -> "tuple[Callable[[], object]
     labels = torch.randint(0, 1000, (job.batch_size,), generator=generator).to(device)
     model.train()
     mixed = job.precision == "amp"
-    half = torch.float16 if device == "cuda" else torch.bfloat16
+    half = torch_type(AUTOCAST[device])
     # bf16 reaches as far as fp32: gradients in it need no scaling
     scaler = torch.amp.GradScaler("cuda", enabled=mixed and device == "cuda")
 

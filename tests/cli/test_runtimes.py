@@ -45,18 +45,18 @@ def test_half_precision_is_offered_where_the_cpu_computes_in_it() -> None:
     machine = replace(detect(), isa=("avx2", "fma"))
     plain = {row.name: row for row in command.rows(machine)}
     amx = {row.name: row for row in command.rows(replace(machine, isa=("avx512f", "amx_bf16")))}
-    assert "bf16" in plain["torch-eager"].elsewhere
-    assert "bf16" in amx["torch-eager"].precisions
+    assert {"bf16", "amp"} <= set(plain["torch-eager"].elsewhere)
+    assert {"bf16", "amp"} <= set(amx["torch-eager"].precisions)
     assert "fp16" in amx["torch-eager"].elsewhere
 
 
 def test_a_gpu_offers_what_its_tensor_cores_take() -> None:
     machine = replace(detect(), gpus=(Gpu("NVIDIA T4", compute_capability="7.5"),))
     turing = {row.name: row for row in command.rows(machine)}["torch-cuda"]
-    assert turing.precisions == ("fp32", "fp16")
+    assert turing.precisions == ("fp32", "fp16", "amp")
     machine = replace(detect(), gpus=(Gpu("NVIDIA L4", compute_capability="8.9"),))
     ada = {row.name: row for row in command.rows(machine)}["torch-cuda"]
-    assert ada.precisions == ("fp32", "tf32", "fp16", "bf16")
+    assert ada.precisions == ("fp32", "tf32", "fp16", "bf16", "amp")
     machine = replace(detect(), gpus=(Gpu("NVIDIA L4"),))  # nvidia-ml-py is missing
     unknown = {row.name: row for row in command.rows(machine)}["torch-cuda"]
     assert unknown.precisions == ("fp32",)

@@ -103,3 +103,17 @@ def test_a_p90_of_another_origin_is_not_borrowed() -> None:
 
 def test_macs_follow_the_resolution() -> None:
     assert 3.5 < macs("mobilenetv2_100", 224) / macs("mobilenetv2_100", 112) < 4.1
+
+
+def test_mixed_precision_is_a_precision_like_any() -> None:
+    mixed = record("latency_ms_p50", 20.0, "resnet18", runtime="torch-eager", precision="amp")
+    evidence = DeviceEvidence(device(kind="x86-cpu"), [mixed])
+    assert evidence.knows("torch-eager", "amp")
+    assert not evidence.knows("torch-eager", "fp32")
+    known = evidence.latency(Configuration("resnet18", 224, "torch-eager", "amp"))
+    other = evidence.latency(Configuration("resnet34", 224, "torch-eager", "amp"))
+    assert known is not None
+    assert (known.p50.value, known.p50.provenance) == (20.0, Provenance.MEASURED)
+    assert other is not None
+    assert other.p50.provenance is Provenance.ESTIMATED
+    assert 25.0 < other.p50.value < 50.0  # twice the layers

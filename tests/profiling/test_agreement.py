@@ -12,7 +12,7 @@ from test_session import QUICK, SMALL, Ear
 from selector.hardware.machine import detect
 from selector.profiling.agreement import WITHOUT, Agreement, agreement, keep_agreement, kept_agreement
 from selector.profiling.files import agreement_place, model_recipe
-from selector.profiling.jobs import InferenceJob, Job
+from selector.profiling.jobs import InferenceJob, Job, ThroughputJob
 from selector.profiling.material import Material
 from selector.profiling.session import Session, Thoroughness
 
@@ -128,6 +128,22 @@ def test_images_are_answered_one_by_one_and_each_is_a_sign_of_life(
 
 def told(made: Session) -> set[str]:
     return {r.figure.metric.name for r in made.records}
+
+
+def test_mixed_precision_is_measured_as_any_lossy_precision(home: Path) -> None:
+    job = InferenceJob(SMALL, "torch-eager", "amp", 64, 1)
+    made = Session(detect(), lambda records: None, Steps(), Thoroughness(QUICK, QUICK, QUICK, 100.0))
+    made.run([job, ThroughputJob(SMALL, "torch-eager", "amp", 64, 1)])
+    assert made.failures == []
+    found = {r.figure.metric.name: r.figure for r in made.records}
+    for metric in ("latency_ms_p50", "load_ms", "artifact_bytes", "agreement_top1", "cosine_logits", "ms_per_sample"):
+        assert "autocast to bf16, weights cast at each inference" in found[metric].source
+    fp32 = model_recipe(replace(job, precision="fp32"), Material())
+    assert found["artifact_bytes"].value == fp32.path.stat().st_size
+    assert 0.99 < found["cosine_logits"].value < 1
+    assert found["agreement_top1"].value > 80
+    assert isinstance(made.listener, Steps)
+    assert made.listener.steps == made.listener.total
 
 
 def test_an_agreement_that_fails_loses_no_other_figure(fakes: None, home: Path) -> None:

@@ -43,7 +43,7 @@ def test_training_is_measured_in_what_training_takes_and_inference_in_the_rest()
     )
     jobs = plan(grid, machine)
     assert [j.precision for j in jobs if isinstance(j, TrainingJob)] == ["fp32", "amp"]
-    assert [j.precision for j in jobs if isinstance(j, InferenceJob)] == ["fp32", "bf16", "int8-dynamic"]
+    assert [j.precision for j in jobs if isinstance(j, InferenceJob)] == ["fp32", "bf16", "amp", "int8-dynamic"]
     assert {j.runtime for j in jobs if isinstance(j, TrainingJob)} == {"torch-eager"}
 
 
@@ -56,7 +56,7 @@ def test_training_is_measured_in_what_training_takes_and_inference_in_the_rest()
             "cannot train in 'amp'",
         ),
         (Grid(("resnet18",), ("torch-eager",), ("fp32", "amp")), "offers no 'amp'"),
-        (Grid(("resnet18",), (), ("fp32", "amp")), "'amp' is for training steps"),
+        (Grid(("resnet18",), (), ("fp32", "amp")), "'amp' needs hardware that computes in half-width numbers"),
         (Grid(("resnet18",), (), ("fp32", "bf16")), "no runtime that is measured here by default offers 'bf16'"),
     ],
 )
@@ -65,6 +65,17 @@ def test_a_precision_that_would_go_unmeasured_is_a_fault(grid: Grid, told: str) 
         plan(grid, replace(MACHINE, isa=("avx2",), gpus=()))
     assert len(caught.value.faults) == 1
     assert told in caught.value.faults[0]
+
+
+def test_mixed_precision_is_measured_in_pytorch_and_beside_other_runtimes_as_training_alone() -> None:
+    machine = replace(MACHINE, isa=("avx512_bf16",), gpus=())
+    everything = plan(Grid(("resnet18",), (), ("fp32", "amp")), machine)
+    assert [job.runtime for job in everything if job.precision == "amp"] == ["torch-eager"]
+    beside = Grid(("resnet18",), ("onnxruntime",), ("fp32", "amp"), freezes=(FreezeDepth("head"),))
+    mixed = [job for job in plan(beside, machine) if job.precision == "amp"]
+    assert [type(job) for job in mixed] == [TrainingJob]
+    with pytest.raises(InvalidInput, match="'onnxruntime' offers no 'amp' here"):
+        plan(replace(beside, freezes=()), machine)
 
 
 def test_a_gpu_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,16 @@ def test_half_of_a_measurement_is_none() -> None:
         assert not find_kept([JOB], whole[:i] + whole[i + 1 :], SCRIBE).cold
 
 
+def test_training_and_inference_in_mixed_precision_are_two_things() -> None:
+    mixed, trained = InferenceJob("resnet18", "torch-eager", "amp", 224, 1), replace(TRAINED, precision="amp")
+    agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
+    step = records(trained, TrainingResult(FIGURE, 1.0, 10, 10))
+    kept = find_kept([mixed, trained], [*step, *records(mixed, agreed)], SCRIBE)
+    assert (kept.cold, kept.steady, kept.trained) == ({mixed}, frozenset(), {trained})
+    assert not find_kept([mixed], step, SCRIBE).parts
+    assert not find_kept([mixed], records(mixed, FIRST, FIGURE), SCRIBE).cold  # without its agreement
+
+
 @pytest.mark.parametrize(
     "change",
     [

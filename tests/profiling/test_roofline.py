@@ -30,6 +30,7 @@ def test_a_batch_shares_its_weights() -> None:
 
 def test_fewer_bytes_make_a_higher_intensity() -> None:
     assert work("resnet18", 224, "int8-static", 1)[1] * 4 == work("resnet18", 224, "fp32", 1)[1]
+    assert work("resnet18", 224, "amp", 1) == work("resnet18", 224, "bf16", 1)
 
 
 def test_the_roof_is_the_lower_of_both_ceilings() -> None:

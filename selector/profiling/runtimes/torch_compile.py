@@ -14,7 +14,7 @@ import numpy as np
 
 from selector.hardware.machine import Machine
 from selector.profiling.runtimes.base import Availability
-from selector.profiling.runtimes.torch_eager import TorchEager
+from selector.profiling.runtimes.torch_eager import AUTOCAST, TorchEager
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ class TorchCompile(TorchEager):
     """
 
     name: ClassVar[str] = "torch-compile"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "amp")
     by_default: ClassVar[bool] = False  # half a minute a model to compile
     _cache: ClassVar[Path]
 
@@ -53,8 +53,8 @@ class TorchCompile(TorchEager):
     @classmethod
     def settings(cls, precision: str) -> str:
         """What is pinned beyond Inductor's defaults."""
-        del precision
-        return "Inductor with freezing (weights as constants, BatchNorm folded), static shapes"
+        mixed = f", autocast to {AUTOCAST['cpu']}" if precision == "amp" else ""
+        return f"Inductor with freezing (weights as constants, BatchNorm folded), static shapes{mixed}"
 
     @classmethod
     def prepare_process(cls, threads: int) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from selector.hardware.machine import Machine
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_gpu
-from selector.profiling.runtimes.torch_eager import read_module, torch_type
+from selector.profiling.runtimes.torch_eager import AUTOCAST, autocast, read_module, torch_type
 
 if TYPE_CHECKING:
     import torch
 
-_HALF = ("fp16", "bf16")
+_HALF = ("fp16", "bf16", "amp")  # in which convolutions compute in half-width numbers
 
 
 class TorchCuda(Runtime):
@@ -21,13 +21,13 @@ class TorchCuda(Runtime):
     """
 
     name: ClassVar[str] = "torch-cuda"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "bf16")
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16", "bf16", "amp")
     distribution: ClassVar[str] = "torch"
     device = "gpu"
     side_by_side = True
     loads = "weights"
 
-    _module: "torch.nn.Module | None" = None
+    _module: "Callable[[torch.Tensor], torch.Tensor] | None" = None
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
@@ -41,15 +41,16 @@ class TorchCuda(Runtime):
 
     @classmethod
     def variant(cls, precision: str) -> str:
-        """The fp32 weights serve tf32 too."""
-        return "fp32" if precision == "tf32" else precision
+        """The fp32 weights serve tf32 and amp, too."""
+        return "fp32" if precision in ("tf32", "amp") else precision
 
     @classmethod
     def settings(cls, precision: str) -> str:
         """What is pinned."""
         tf32 = "on" if precision == "tf32" else "off"
         order = ", channels-last" if precision in _HALF else ""
-        return f"CUDA graph, TF32 {tf32}{order}, input and output stay on the GPU"
+        mixed = f", autocast to {AUTOCAST['cuda']}, weights cast at each inference" if precision == "amp" else ""
+        return f"CUDA graph, TF32 {tf32}{order}{mixed}, input and output stay on the GPU"
 
     @classmethod
     def prepare_process(cls, threads: int) -> None:
@@ -64,7 +65,8 @@ class TorchCuda(Runtime):
 
         file = self.model
         module = read_module(file.backbone, file.classes, str(file.path), self.precision).to("cuda")
-        self._module = module.to(memory_format=self._order())
+        module = module.to(memory_format=self._order())
+        self._module = autocast(module, "cuda") if self.precision == "amp" else module
         torch.cuda.synchronize()
         return self
 
@@ -110,7 +112,7 @@ class TorchCuda(Runtime):
 
         return infer
 
-    def _place(self, batch: Batch) -> "tuple[torch.nn.Module, torch.Tensor]":
+    def _place(self, batch: Batch) -> "tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor]":
         import torch
 
         if self._module is None:

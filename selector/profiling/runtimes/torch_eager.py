@@ -11,14 +11,19 @@ if TYPE_CHECKING:
     import torch
 
 
+AUTOCAST = {"cpu": "bf16", "cuda": "fp16"}
+"""What mixed precision computes in on torch's devices, in inference as in training."""
+
+
 class TorchEager(Runtime):
     """PyTorch in eager mode on the CPU.
 
-    int8-dynamic is the document's practice P10: `quantize_dynamic` of the Linear layers, convolutions stay fp32.
+    int8-dynamic is the document's practice P10: `quantize_dynamic` of the Linear layers, convolutions stay fp32. amp is
+    the fp32 model under autocast.
     """
 
     name: ClassVar[str] = "torch-eager"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "int8-dynamic")
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "amp", "int8-dynamic")
     distribution: ClassVar[str] = "torch"
     loads = "weights"
     side_by_side = True
@@ -28,13 +33,19 @@ class TorchEager(Runtime):
 
     @classmethod
     def availability(cls, machine: Machine) -> Availability:
-        """Usable where torch is installed; fp16 and bf16 where the CPU computes in them."""
+        """Usable where torch is installed; fp16, bf16 and amp where the CPU computes in them."""
         return installed(cls.distribution, on_cpu(cls.precisions, machine))
 
     @classmethod
+    def variant(cls, precision: str) -> str:
+        """The fp32 weights serve amp, too."""
+        return "fp32" if precision == "amp" else precision
+
+    @classmethod
     def settings(cls, precision: str) -> str:
-        """The memory format, and what dynamic quantisation covers."""
+        """The memory format, what autocast computes in, and what dynamic quantisation covers."""
         parts = ["channels-last" if cls.channels_last else ""]
+        parts += [f"autocast to {AUTOCAST['cpu']}, weights cast at each inference" if precision == "amp" else ""]
         parts += ["torch quantize_dynamic of Linear layers only (P10)" if precision == "int8-dynamic" else ""]
         return ", ".join(part for part in parts if part)
 
@@ -50,7 +61,8 @@ class TorchEager(Runtime):
         import torch
 
         module = read_module(self.model.backbone, self.model.classes, str(self.model.path), self.precision)
-        self._module = module.to(memory_format=torch.channels_last) if self.channels_last else module
+        module = module.to(memory_format=torch.channels_last) if self.channels_last else module
+        self._module = autocast(module, "cpu") if self.precision == "amp" else module
         return self
 
     def __exit__(
@@ -63,7 +75,7 @@ class TorchEager(Runtime):
         return self.bind(batch)()
 
     def bind(self, batch: Batch) -> Callable[[], Logits]:
-        """A call that runs one inference on `batch`, already in the precision and memory format of the model."""
+        """A call that runs one inference on `batch`, already in the precision and memory format of the weights."""
         import torch
 
         if self._module is None:
@@ -86,13 +98,30 @@ class TorchEagerNHWC(TorchEager):
     """PyTorch in eager mode on the CPU, images and weights in channels-last order."""
 
     name: ClassVar[str] = "torch-eager-nhwc"
-    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "amp")
     channels_last: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
 
 
+def autocast(module: "torch.nn.Module", device: str) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """A call of the fp32 `module` in mixed precision, on torch's `device`: images and weights stay fp32, convolutions
+    and matrix products compute in AUTOCAST's type.
+    """
+    import torch
+
+    half = torch_type(AUTOCAST[device])
+
+    def forward(image: "torch.Tensor") -> "torch.Tensor":
+        # no cache of cast weights: none is used twice in an inference, and a CUDA graph must not refer to one
+        with torch.autocast(device, dtype=half, cache_enabled=False):
+            logits: torch.Tensor = module(image)
+        return logits
+
+    return forward
+
+
 def torch_type(precision: str) -> "torch.dtype":
-    """What images have to be for a model of this precision."""
+    """What images and weights have to be for a model of this precision."""
     import torch
 
     return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)

@@ -23,7 +23,7 @@ BACKBONE = "mobilenetv3_small_050"
 RESOLUTION = 75  # odd on purpose
 LARGE = "resnet18"
 LARGE_BYTES = 46_800_000
-LEAST_COSINE = {"tf32": 0.999, "fp16": 0.999, "bf16": 0.99, "int8-dynamic": 0.99, "int8-static": 0.5}
+LEAST_COSINE = {"tf32": 0.999, "fp16": 0.999, "bf16": 0.99, "amp": 0.99, "int8-dynamic": 0.99, "int8-static": 0.5}
 
 
 class RuntimeConformance:
@@ -32,6 +32,7 @@ class RuntimeConformance:
     large: ClassVar[str] = LARGE
     large_bytes: ClassVar[int] = LARGE_BYTES
     loads: ClassVar[int] = 8
+    everywhere: ClassVar[tuple[str, ...]] = ()  # precisions that are looked at where the hardware is slow in them, too
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -42,7 +43,7 @@ class RuntimeConformance:
             pytest.skip(offer.why or cls.name)
         environment = {**os.environ, "SELECTOR_HOME": str(model_home), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, __file__, RUNTIMES[cls.name], cls.large, str(cls.loads)],
+            [sys.executable, __file__, RUNTIMES[cls.name], cls.large, str(cls.loads), *cls.everywhere],
             capture_output=True,
             text=True,
             timeout=500,
@@ -77,11 +78,13 @@ class RuntimeConformance:
 
     def test_each_lossy_precision_offered_here_answers_much_as_fp32_does(self, seen: dict[str, Any]) -> None:
         offered = set(runtime(self.name).availability(detect()).precisions) - {"fp32"}
-        assert set(seen["lossy"]) == offered
+        assert set(seen["lossy"]) == offered | set(self.everywhere)
         for precision, answers in seen["lossy"].items():
             found = agreement(np.array(seen["expected"]["3"]), np.array(answers))
             assert found.cosine > LEAST_COSINE[precision], precision
             assert found.cosine < 1 - 1e-9, f"{precision} is fp32 under another name"
+            timed = agreement(np.array(answers[:1]), np.array(seen["lossy_bound"][precision]))
+            assert timed.cosine > LEAST_COSINE[precision], f"what is timed in {precision}"
 
     def test_says_what_to_install_where_it_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from selector.profiling.runtimes import base
@@ -109,21 +112,22 @@ class RuntimeConformance:
 
 def numbers(answer: Any) -> Any:
     """A timed call's answer, wherever it lies."""
-    answer = answer.cpu() if hasattr(answer, "cpu") else answer
+    answer = answer.float().cpu() if hasattr(answer, "cpu") else answer  # NumPy has no bf16
     return answer.numpy() if hasattr(answer, "numpy") else answer
 
 
-def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
+def observe(path: str, large_name: str, loads: int, everywhere: tuple[str, ...]) -> dict[str, Any]:
     """Everything that the tests look at, gathered in this process."""
     import psutil
 
     kind = load(path)
     kind.prepare_process(1)
-    file = files(kind, BACKBONE, RESOLUTION)["fp32"].model_file(RESOLUTION)
+    wanted = files(kind, BACKBONE, RESOLUTION, everywhere)
+    file = wanted["fp32"].model_file(RESOLUTION)
     images = {
         n: np.random.default_rng(n).standard_normal((n, 3, RESOLUTION, RESOLUTION), dtype=np.float32) for n in (1, 3)
     }
-    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": [], "gpu": [], "lossy": {}}
+    seen: dict[str, Any] = {"answers": {}, "refusals": [], "rss": [], "gpu": [], "lossy": {}, "lossy_bound": {}}
     try:
         kind(file, precision="fp32", threads=1).run(images[1])
     except RuntimeError as error:
@@ -140,10 +144,11 @@ def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
             except ValueError as error:
                 seen["refusals"].append(str(error))
         seen["answers_after_refusals"] = np.allclose(loaded.run(images[1]), seen["answers"][1], atol=1e-4)
-    for precision, wanted in files(kind, BACKBONE, RESOLUTION).items():
+    for precision, recipe in wanted.items():
         if precision != "fp32":
-            with kind(wanted.model_file(RESOLUTION), precision=precision, threads=1) as loaded:
+            with kind(recipe.model_file(RESOLUTION), precision=precision, threads=1) as loaded:
                 seen["lossy"][precision] = loaded.run(images[3]).tolist()
+                seen["lossy_bound"][precision] = numbers(loaded.bind(images[3][:1])()).tolist()
     large = files(kind, large_name, 64)["fp32"].model_file(64)
     for _ in range(loads):
         with kind(large, precision="fp32", threads=1) as loaded:
@@ -157,16 +162,16 @@ def observe(path: str, large_name: str, loads: int) -> dict[str, Any]:
     return seen
 
 
-def files(kind: type[Runtime], backbone: str, resolution: int) -> dict[str, Recipe]:
-    """The files that the runtime loads, by precision that it offers here."""
-    offered = kind.availability(detect()).precisions
+def files(kind: type[Runtime], backbone: str, resolution: int, everywhere: tuple[str, ...] = ()) -> dict[str, Recipe]:
+    """The files that the runtime loads, by precision that it offers here, and by those `everywhere`."""
+    offered = dict.fromkeys((*kind.availability(detect()).precisions, *everywhere))
     return {p: export.recipe_for(kind, backbone, resolution=resolution, precision=p) for p in offered}
 
 
-def make_files(path: str, large_name: str) -> None:
+def make_files(path: str, large_name: str, everywhere: tuple[str, ...]) -> None:
     """The model files that are observed."""
     kind = load(path)
-    for wanted in files(kind, BACKBONE, RESOLUTION).values():
+    for wanted in files(kind, BACKBONE, RESOLUTION, everywhere).values():
         export.make(wanted)
     export.make(files(kind, large_name, 64)["fp32"])
 
@@ -188,10 +193,10 @@ def expected() -> dict[int, Any]:
 
 if __name__ == "__main__":
     if os.fork() == 0:  # torch makes the files and the expected answers in a process of its own
-        make_files(sys.argv[1], sys.argv[2])
+        make_files(sys.argv[1], sys.argv[2], tuple(sys.argv[4:]))
         Path(os.environ["SELECTOR_HOME"], "expected.json").write_text(json.dumps(expected()))
         os._exit(0)
     assert os.wait()[1] == 0, "making the model files failed"
-    observed = observe(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    observed = observe(sys.argv[1], sys.argv[2], int(sys.argv[3]), tuple(sys.argv[4:]))
     observed["expected"] = json.loads(Path(os.environ["SELECTOR_HOME"], "expected.json").read_text())
     sys.stdout.write(json.dumps(observed))
