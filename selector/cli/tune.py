@@ -249,13 +249,15 @@ def _show(result: "TuneResult") -> None:
     recipe = winner.recipe
     console.print(f"{recipe.backbone}, frozen to {recipe.freeze}, {recipe.resolution} px: {winner.result['how']}")
     console.print(table)
+    agreement, int8 = winner.result["onnx_agreement"], winner.result["int8"]
+    if test["images"] < agreement["test_images"]:
+        console.print(f"scores of {test['images']} of {agreement['test_images']} test images: time allowed no more")
     if one := winner.result.get("one_view"):
         views = winner.predict_views
         console.print(
             f"mean over {views} views of an image, {views} inferences an answer; one view alone, one inference: "
             f"macro-F1 {one['macro_f1']['value']:.3f}, accuracy {one['accuracy']['value']:.3f}"
         )
-    agreement, int8 = winner.result["onnx_agreement"], winner.result["int8"]
     rest = agreement["test_images"] - agreement["images"]
     console.print(
         f"ONNX and torch agree on {agreement['agree']} of {agreement['images']} test images"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from selector.reporting.cited import told
 from selector.reporting.drawing import chart_json
 from selector.reporting.study_drawing import (
     draw_confusion,
@@ -266,7 +267,7 @@ def _about_data(study: "TuneResult", language: str) -> tuple[str, ...]:
     says = [text("study_data", language, smallest=smallest, largest=largest, imbalance=times(study.summary.imbalance))]
     for s in study.screened:
         if s.probe is None:
-            says.append(text("study_unscreened", language, backbone=s.backbone, why=s.problem))
+            says.append(text("study_unscreened", language, backbone=s.backbone, why=told(s.problem, language)))
         else:
             scores = {"probe": _three(s.probe), "knn": _three(s.knn)}
             says.append(text("study_screened", language, backbone=s.backbone, pixels=s.resolution, **scores))
@@ -305,6 +306,8 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
             threads=result["latency_ms"]["threads"],
         ),
     ]
+    if (tested := result["test"]["images"]) < agreement["test_images"]:
+        says.append(text("study_tested", language, images=tested, all=agreement["test_images"]))
     if "test" in int8:
         lost = {name: _three(value) for name, value in int8["macro_f1_lost"].items()}
         says.append(text("study_int8", language, **lost, ms=f"{int8['latency_ms']['p50']:.1f}"))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from selector.profiling.protocol import median_interval
 from selector.profiling.runtimes.quantise import REMOVABLE
 from selector.tuning.cache.prefix import export_fast
 from selector.tuning.data.images import read_rgb
-from selector.tuning.place import MODEL_FILES
+from selector.tuning.place import MODEL_FILES, SETTINGS, WEIGHTS
 from selector.tuning.preprocess import Augmentation, Preprocess
 
-CALIBRATION_IMAGES = 96
+FEWEST_COMPARED = 8  # a batch: it takes no more memory than the test of the exported model
 LATENCY_SAMPLES = 64
 LATENCY_SECONDS = 3.0
 
@@ -36,13 +37,19 @@ class Latency:
     threads: int
 
 
-def save_model(
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Write the weights (safetensors) into `folder`: whole, or not at all."""
+    draft = folder / f".{WEIGHTS}"
+    save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()}, draft)
+    os.replace(draft, folder / WEIGHTS)
+
+
+def save_graph(
     model: nn.Module, folder: Path, *, classes: Sequence[str], preprocess: Preprocess, views: Augmentation
-) -> list[Path]:
-    """Write weights (safetensors), preprocessing.json and model.onnx into `folder`; returns the files."""
-    weights, settings, graph = folder / "model.safetensors", folder / "preprocessing.json", folder / MODEL_FILES["fp32"]
-    save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()}, weights)
-    settings.write_text(
+) -> Path:
+    """Write preprocessing.json and model.onnx into `folder`; returns the latter."""
+    graph = folder / MODEL_FILES["fp32"]
+    (folder / SETTINGS).write_text(
         json.dumps(
             {
                 "classes": list(classes),
@@ -55,7 +62,7 @@ def save_model(
         encoding="utf-8",
     )
     export_fast(model.cpu().eval(), preprocess.resolution, graph)
-    return [weights, settings, graph]
+    return graph
 
 
 def quantise(graph: Path, target: Path, calibration: Sequence[str], preprocess: Preprocess) -> None:
@@ -100,11 +107,11 @@ def torch_classes(
 ) -> npt.NDArray[np.int64]:
     """The class that torch gives to the plain view of each image; what the ONNX file is held against.
 
-    Fewer than there are paths, one batch at least, where the time until `until` (monotonic seconds) ends before.
+    Of fewer than there are paths, `FEWEST_COMPARED` at least, where `until` (monotonic seconds) comes before.
     """
     model = model.eval().to(memory_format=torch.channels_last)
     said = []
-    for batch in _batches(paths, preprocess, 32):
+    for batch in _batches(paths, preprocess, FEWEST_COMPARED):
         images = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
         said.append(model(images).argmax(dim=1).numpy())
         if until is not None and time.monotonic() >= until:

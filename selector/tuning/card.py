@@ -15,7 +15,7 @@ _TEMPLATE = """---
 {{ warning }}{{ backbone }} with its first {{ frozen }} of {{ total }} blocks frozen, tuned by `selector tune` within
 {{ budget }} seconds. Classes: {{ classes }}.
 
-## Scores on {{ images }} test images that no choice was made on
+## Scores on {{ images }} test images that no choice was made on{{ of_them }}
 
 | score | value | 95 % interval (bootstrap over images) |
 |---|---|---|
@@ -85,6 +85,7 @@ class CardFacts:
     command: str
     random_init: bool
     environment: Mapping[str, str]
+    test_images: int  # that there are; the scores may be of fewer, where the time allowed no more
 
 
 def model_card(facts: CardFacts, scores: Scores) -> str:
@@ -120,6 +121,7 @@ def model_card(facts: CardFacts, scores: Scores) -> str:
         budget=f"{facts.budget:.0f}",
         classes=", ".join(facts.classes),
         images=scores.images,
+        of_them="" if scores.images == facts.test_images else f", of {facts.test_images}: time allowed no more",
         score_rows="\n".join(_score_rows(scores)),
         class_rows="\n".join(_class_rows(scores)),
         files="\n".join(f"- `{name}`: {says}" for name, says in facts.files.items()),

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from selector.errors import InvalidInput, OutputFailed
 
+WEIGHTS = "model.safetensors"
 SETTINGS = "preprocessing.json"
+CARD = "README.md"
 RECORD = "reproduce.json"
 MODEL_FILES = {"fp32": "model.onnx", "int8-static": "model.int8.onnx"}
-OWN_FILES = frozenset({"model.safetensors", SETTINGS, RECORD, "README.md", *MODEL_FILES.values()})
+OWN_FILES = frozenset({WEIGHTS, SETTINGS, RECORD, CARD, *MODEL_FILES.values()})
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
@@ -81,6 +83,17 @@ def check_place(save: Path) -> None:
         ) from error
 
 
+def draft_of(save: Path) -> Path:
+    """The folder beside `save` in which files lie until they are whole."""
+    return save.parent / f".{save.name}.part"
+
+
+def new_draft(save: Path) -> None:
+    """Make that folder, and make it empty."""
+    shutil.rmtree(draft_of(save), ignore_errors=True)
+    draft_of(save).mkdir(parents=True)
+
+
 def hand_over(draft: Path, save: Path) -> None:
     """Move the files of `draft` into `save`, in place of a former model's; what else lies there stays.
 
@@ -91,4 +104,15 @@ def hand_over(draft: Path, save: Path) -> None:
         (save / name).unlink(missing_ok=True)
     for file in sorted(draft.iterdir(), key=lambda f: f.name == SETTINGS):
         os.replace(file, save / file.name)
+    shutil.rmtree(draft, ignore_errors=True)
+
+
+def hand_over_more(draft: Path, save: Path) -> None:
+    """Move further files of `draft` to the model that lies in `save`, which can be used all the while.
+
+    Card and record come last: what they name is there.
+    """
+    for name in sorted(OWN_FILES, key=lambda name: (name in (CARD, RECORD), name)):
+        if (draft / name).is_file():
+            os.replace(draft / name, save / name)
     shutil.rmtree(draft, ignore_errors=True)

@@ -6,8 +6,9 @@ Every score is computed under image weights, so that the point estimate (all one
 figure would move with another draw of test images, not how much with another training run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ class Score:
     def as_json(self) -> dict[str, float | None]:
         """The contract's {value, low, high}."""
         return {"value": self.value, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, float | None]) -> "Score":
+        """Read what `as_json` wrote."""
+        return cls(data["value"], data["low"], data["high"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,17 @@ class Scores:
             ],
             "confusion": [list(row) for row in self.confusion],
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Scores":
+        """Read what `as_json` wrote."""
+        named = {key: Score.from_json(data[key]) for key in ("accuracy", "macro_f1", "auc", "calibration_error")}
+        of_classes = tuple(
+            ClassScores(c["name"], c["images"], *(Score.from_json(c[key]) for key in ("precision", "recall", "f1")))
+            for c in data["classes"]
+        )
+        confusion = tuple(tuple(row) for row in data["confusion"])
+        return cls(data["images"], data["resamples"], **named, classes=of_classes, confusion=confusion)
 
 
 def score(probabilities: Floats, labels: Ints, classes: Sequence[str], *, seed: int = 0) -> Scores:

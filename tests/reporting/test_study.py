@@ -38,6 +38,20 @@ def test_what_int8_loses_is_told_with_its_interval(tmp_path: Path) -> None:
         assert "-0.004 – 0.030" in said
 
 
+def test_where_not_all_test_images_were_looked_at_page_and_terminal_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_study(tmp_path)
+    _show(result)
+    assert "time allowed no more" not in capsys.readouterr().out
+    assert not [s for s in study_view(result, "en").says if "allowed to test" in s]
+    result.winner.result["onnx_agreement"]["test_images"] = 90
+    _show(result)
+    assert "scores of 60 of 90 test images: time allowed no more" in " ".join(capsys.readouterr().out.split())
+    assert [s for s in study_view(result, "en").says if "allowed to test on 60 of 90 test images" in s]
+    assert [s for s in study_view(result, "zh").says if "90 张测试图像中的 60 张" in s]
+
+
 def test_beside_the_latency_of_one_inference_stands_what_one_inference_reaches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

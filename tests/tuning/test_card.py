@@ -24,6 +24,7 @@ FACTS = CardFacts(
     command="selector tune 电池片",
     random_init=False,
     environment={"python": "3.11"},
+    test_images=40,
 )
 
 
@@ -55,6 +56,12 @@ def test_a_card_says_why_there_is_no_int8_model() -> None:
     assert "int8" not in card(FACTS)
     text = card(replace(FACTS, int8_left_out="the job that was to make it was lost, killed"))
     assert "the network\n\nThere is no int8 model: the job that was to make it was lost, killed.\n\n## Use" in text
+
+
+def test_a_card_says_where_not_all_test_images_were_looked_at() -> None:
+    assert "## Scores on 40 test images that no choice was made on\n" in card(FACTS)
+    text = card(replace(FACTS, test_images=90))
+    assert "## Scores on 40 test images that no choice was made on, of 90: time allowed no more\n" in text
 
 
 def test_a_card_says_over_how_many_classes_its_macro_f1_is() -> None:

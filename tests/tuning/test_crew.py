@@ -100,6 +100,15 @@ def test_a_job_that_is_stopped_ends_at_once_and_the_next_one_is_done(crew: Crew,
     assert perform(crew, task, "trial", trial(task))[1]["kind"] == "done"
 
 
+def test_a_job_that_takes_longer_than_it_may_is_stopped(crew: Crew, task: Task) -> None:
+    long = Recipe(BACKBONE, freeze="none", resolution=64, augmentation="none", epochs=10_000)
+    began = time.monotonic()
+    ended = crew.perform("trial", task, trial(task, long), on_event=lambda event: None, seconds=1.0)
+    assert ended["kind"] == "stopped"
+    assert 1.0 <= time.monotonic() - began < 20
+    assert crew.perform("trial", task, trial(task), on_event=lambda event: None, seconds=600.0)["kind"] == "done"
+
+
 def test_a_killed_worker_and_a_killed_job_are_outcomes_and_no_process_stays(crew: Crew, task: Task) -> None:
     long = Recipe(BACKBONE, freeze="none", resolution=64, augmentation="none", epochs=10_000)
     worker = psutil.Process(crew.pids()[0])

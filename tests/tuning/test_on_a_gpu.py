@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from selector.backbones.depth import FreezeDepth
-from selector.tuning.artefacts import save_model, torch_classes
+from selector.tuning.artefacts import save_graph, torch_classes
 from selector.tuning.cache.prefix import Taps, _eager_on
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.data.split import Split
@@ -95,5 +95,5 @@ def test_what_was_trained_there_is_saved_and_agrees_with_torch(
     preprocess = preprocess_of(BACKBONE, PIXELS)
     folder = tmp_path / "model"
     folder.mkdir()
-    save_model(split.model, folder, classes=task.dataset.classes, preprocess=preprocess, views=Augmentation())
+    save_graph(split.model, folder, classes=task.dataset.classes, preprocess=preprocess, views=Augmentation())
     assert len(torch_classes(split.model, [s.path for s in task.trainable[:40]], preprocess)) == 40

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from selector.errors import InvalidInput, OutputFailed
-from selector.tuning.place import OWN_FILES, check_home, check_place, hand_over
+from selector.tuning.place import (
+    OWN_FILES,
+    check_home,
+    check_place,
+    draft_of,
+    hand_over,
+    hand_over_more,
+    new_draft,
+)
 
 
 def model(folder: Path, says: str) -> Path:
@@ -56,6 +64,33 @@ def test_a_new_model_replaces_the_former_one_and_nothing_beside_it(tmp_path: Pat
     assert (save / "notes.txt").read_text() == "mine"
     assert (save / "preprocessing.json").read_text() == "new"
     assert not draft.exists()
+
+
+def test_what_comes_later_is_added_and_card_and_record_name_it_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = model(tmp_path / "model", "old")
+    (save / "model.int8.onnx").unlink()
+    new_draft(save)
+    for name in ("README.md", "reproduce.json", "model.int8.onnx", "left by a job that was killed"):
+        (draft_of(save) / name).write_text("new")
+    moved: list[str] = []
+    move = os.replace
+
+    def told(source: Path, target: Path) -> None:
+        assert (save / "model.onnx").read_text() == "old"
+        moved.append(target.name)
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", told)
+    hand_over_more(draft_of(save), save)
+    assert moved == ["model.int8.onnx", "README.md", "reproduce.json"]
+    assert {f.name for f in save.iterdir()} == OWN_FILES
+    assert not draft_of(save).exists()
+    (draft_of(save)).mkdir()
+    (draft_of(save) / "model.onnx").write_text("of a run that was killed")
+    new_draft(save)
+    assert list(draft_of(save).iterdir()) == []
 
 
 def test_a_home_that_cannot_be_made_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
-from selector.tuning.scores import macro_f1, macro_f1_lost, score
+from selector.tuning.scores import Scores, macro_f1, macro_f1_lost, score
 
 
 def drawn(n: int = 300, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -78,3 +80,10 @@ def test_a_class_without_images_is_undefined_and_does_not_enter_the_mean() -> No
     found = score(wider, labels, "abcde")
     assert found.classes[4].f1.value is None
     assert found.macro_f1.value == pytest.approx(score(probabilities, labels, "abcd").macro_f1.value)
+
+
+def test_scores_come_back_from_their_document_as_they_were() -> None:
+    probabilities, labels = drawn()
+    for some in (labels, np.zeros_like(labels)):  # of one class alone an AUC is not defined
+        found = score(probabilities, some, "abcd")
+        assert Scores.from_json(json.loads(json.dumps(found.as_json()))) == found

@@ -1,4 +1,4 @@
-"""The winner's weights: how many runs they are the mean of, and what becomes of a run that fails."""
+"""The winner: how many runs its weights are the mean of, and what becomes of a run or a job that fails."""
 
 import time
 from pathlib import Path
@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from selector.tuning.artefacts import save_model
+from selector.tuning.artefacts import FEWEST_COMPARED, save_graph
 from selector.tuning.data.dataset import load_dataset
 from selector.tuning.jobs import winner
-from selector.tuning.jobs.common import Task, preprocess_of, save_dataset
+from selector.tuning.jobs.answers import FEWEST, onnx_logits, samples_of_test
+from selector.tuning.jobs.common import ANSWERS, STATE, Task, preprocess_of, save_dataset
+from selector.tuning.jobs.int8 import make_int8
 from selector.tuning.jobs.trial import prepare
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import MOST_SEEDS, SEEDS
@@ -38,6 +41,7 @@ def seeds_of(task: Task, *, more_s: float, said: list[dict[str, Any]] | None = N
         "more_train_seconds": more_s,
         "expected_seconds": 1.0,
         "trial_folder": str(task.study / "trials" / "0"),
+        "lost": "",
     }
     heard = [] if said is None else said
     split, seeds, how = winner._final_weights(task, RECIPE, arguments, time.monotonic(), heard.append)
@@ -69,24 +73,95 @@ def test_a_seed_that_diverges_does_not_cost_those_before_it(task: Task, monkeypa
         seeds_of(task, more_s=1e6)
 
 
+@pytest.fixture
+def untrained(task: Task, tmp_path: Path) -> dict[str, Any]:
+    """Arguments of a job that has no time to train: it takes the trial's own weights."""
+    own, draft = task.study / "trials" / "0", tmp_path / "draft"
+    own.mkdir(parents=True)
+    draft.mkdir()
+    model = prepare(task, RECIPE)[0].model
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, own / STATE)
+    return {
+        "recipe": RECIPE.as_json(),
+        "draft": str(draft),
+        "seconds": 1e6,
+        "late_seconds": 0.0,
+        "train_seconds": 0.0,
+        "more_train_seconds": 0.0,
+        "expected_seconds": 1.0,
+        "trial_folder": str(own),
+        "predict_views": 1,
+        "made": {},
+        "lost": "",
+    }
+
+
+def make(task: Task, arguments: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The figures that a job told, step by step."""
+    heard: list[dict[str, Any]] = []
+    whole = winner.make_winner(task, arguments | changes, heard.append)
+    told = {event["step"]: event["figures"] for event in heard if event["event"] == "made"}
+    assert whole == {**changes.get("made", {}), **told}
+    return told
+
+
+def test_what_a_lost_job_has_finished_is_not_done_again(task: Task, untrained: dict[str, Any]) -> None:
+    draft = Path(untrained["draft"])
+    made = make(task, untrained)
+    assert list(made) == ["weights", "graph", "test", "agreement"]
+    tested = made["test"]["test"]["images"]
+    assert made["agreement"]["onnx_agreement"] == {"agree": tested, "images": tested, "test_images": tested}
+    for finished, kept in (
+        (["weights"], ["model.safetensors"]),
+        (["weights", "graph", "test"], ["model.safetensors", "model.onnx"]),
+    ):
+        before = {name: (draft / name).stat().st_mtime_ns for name in kept}
+        (Path(untrained["trial_folder"]) / STATE).unlink(missing_ok=True)  # what is in the draft is enough
+        again = make(task, untrained, made={step: made[step] for step in finished})
+        assert list(again) == list(made)[len(finished) :]
+        assert again["agreement"] == made["agreement"]
+        assert {name: (draft / name).stat().st_mtime_ns for name in kept} == before
+
+
+def test_where_the_time_is_over_some_of_the_test_images_stand_for_all(task: Task, untrained: dict[str, Any]) -> None:
+    made = make(task, untrained, seconds=0.0)
+    assert made["test"]["test"]["images"] == FEWEST
+    samples = samples_of_test(task)
+    assert len(samples) > FEWEST
+    agreement = made["agreement"]["onnx_agreement"]
+    assert (agreement["images"], agreement["test_images"]) == (FEWEST_COMPARED, len(samples))
+    assert len({s.label for s in samples[:FEWEST]}) > 1  # not the first class alone
+    answers = np.load(task.study / "trials" / "0" / ANSWERS)
+    logits = onnx_logits(Path(untrained["draft"]), "fp32", [s.path for s in samples], 2)
+    assert np.allclose(answers, logits[:FEWEST], atol=1e-5)
+
+
 def test_an_int8_model_that_cannot_be_tested_is_left_out_with_its_reason(task: Task, tmp_path: Path) -> None:
-    draft = tmp_path / "model"
+    folder, draft = tmp_path / "model", tmp_path / "draft"
+    folder.mkdir()
     draft.mkdir()
     split, _ = prepare(task, RECIPE)
     preprocess = preprocess_of(BACKBONE, RECIPE.resolution)
-    save_model(split.model, draft, classes=task.dataset.classes, preprocess=preprocess, views=RECIPE.augment())
-    samples = task.trainable[:4]
-    labels, paths = np.array([s.label for s in samples], dtype=np.int64), [s.path for s in samples]
-    answers = np.full((4, len(task.dataset.classes)), 0.25)
+    save_graph(split.model, folder, classes=task.dataset.classes, preprocess=preprocess, views=RECIPE.augment())
+    np.save(tmp_path / "answers.npy", np.zeros((4, 1, len(task.dataset.classes)), dtype=np.float32))
+    arguments = {
+        "backbone": BACKBONE,
+        "resolution": RECIPE.resolution,
+        "folder": str(folder),
+        "draft": str(draft),
+        "answers": str(tmp_path / "answers.npy"),
+    }
 
     def int8() -> dict[str, Any]:
-        return winner._int8(task, draft, RECIPE, paths, labels, answers, lambda event: None)
+        return make_int8(task, arguments, lambda event: None)
 
-    assert set(int8()) >= {"test", "macro_f1_lost", "latency_ms"}
+    made = int8()
+    assert set(made) >= {"test", "macro_f1_lost", "latency_ms"}
+    assert made["test"]["images"] == 4
     assert (draft / "model.int8.onnx").is_file()
-    (draft / "preprocessing.json").unlink()  # quantised, and yet not loaded
+    settings = (folder / "preprocessing.json").read_text()
+    (folder / "preprocessing.json").write_text("{}")  # quantised, and yet not loaded
     assert "could not be tested: InvalidInput: " in int8()["left_out"]
-    assert (draft / "model.onnx").is_file()
-    assert not (draft / "model.int8.onnx").exists()
-    (draft / "model.onnx").write_bytes(b"no graph")
+    (folder / "preprocessing.json").write_text(settings)
+    (folder / "model.onnx").write_bytes(b"no graph")
     assert "quantiser failed: " in int8()["left_out"]

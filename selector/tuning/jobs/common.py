@@ -21,6 +21,7 @@ from selector.tuning.preprocess import Preprocess
 from selector.tuning.recipe import Recipe
 
 STATE = "state.safetensors"  # a trial's weights, in its folder
+ANSWERS = "test.npy"  # the winner's logits [n, views, classes] of the test images, in its trial's folder
 
 Emit = Callable[[dict[str, Any]], None]
 

@@ -15,9 +15,15 @@ MOST_SEEDS = 6
 RETRAINING_SHARE = 0.4
 """The most of the whole budget that is kept back for them."""
 
-
 FINISHING_SHARE = 0.45
-"""The most of the whole budget that is kept back for finishing with parity and the int8 model."""
+"""The most of the whole budget that is kept back for finishing with the int8 model and parity."""
+
+SLACK = 0.2
+"""How much more than what has to be done at the end is expected to take is kept back for it."""
+
+CLOSING_S = 1.5  # writing the card, handing over
+
+CALIBRATION_IMAGES = 96  # that an int8 model is quantised on
 
 
 @dataclass
@@ -37,6 +43,11 @@ class Budget:
     def left_s(self) -> float:
         """Seconds until the end; negative after it."""
         return self.asked_s - self.used_s
+
+    @property
+    def late_s(self) -> float:
+        """Seconds after the end that even a budget counts as kept in: 5 % of it, 5 at least."""
+        return max(5.0, 0.05 * self.asked_s)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -61,22 +72,24 @@ class Reserve:
     int8_s: float
     run_s: float
 
-    @property
-    def whole_finishing_s(self) -> float:
-        """Seconds of everything after the last training step, parity and int8 with it."""
-        return self.finishing_s + self.parity_s + self.int8_s
-
     def after_training_s(self, asked_s: float) -> float:
-        """What is kept for after the last training step: parity and int8 only as far as they leave room for training.
+        """What is kept for after the last training step: int8 and parity only as far as they leave room for training.
 
         The finished model is held against torch on as many images as the time then allows.
         """
-        kept = self.finishing_s
-        for more in (self.parity_s, self.int8_s):
-            if kept + more > FINISHING_SHARE * asked_s:
-                break
-            kept += more
-        return kept
+        whole, most = self.after_more_training_s(asked_s), FINISHING_SHARE * asked_s
+        return whole if whole <= most else whole - self._parity_beyond_slack_s
+
+    def after_more_training_s(self, asked_s: float) -> float:
+        """What a retraining beyond the wanted ones has to leave: whole parity, and an int8 model that is kept for."""
+        must = (1 + SLACK) * self.finishing_s
+        int8 = self.int8_s if must + self.int8_s <= FINISHING_SHARE * asked_s else 0.0
+        return must + int8 + self._parity_beyond_slack_s
+
+    @property
+    def _parity_beyond_slack_s(self) -> float:
+        """Parity gives way where the rest takes longer: the slack is time for it, and it is slack."""
+        return max(0.0, self.parity_s - SLACK * self.finishing_s)
 
     def total_s(self, asked_s: float) -> float:
         """What the search has to leave: the finishing, and three whole retrainings, or as many as their share holds.
@@ -98,15 +111,23 @@ def faster_alone(workers: int) -> float:
 
 
 def finishing_seconds(
-    *, image_s: float, test_images: int, views: int, calibration_images: int, start_s: float
+    *, image_s: float, test_images: int, views: int, train_images: int, start_s: float
 ) -> tuple[float, float, float]:
     """Seconds of everything after the last training step: what has to be, parity with torch, and the int8 model.
 
-    `image_s` is ONNX Runtime's time for one image on all threads together. torch takes two to three times as long,
-    an int8 model about as long as fp32; calibration keeps every intermediate result. Loading, exporting, a
-    latency measurement and 1000 bootstrap resamples came to 6 s, the quantiser's own work to 5 s; a fifth is slack.
+    `image_s` is ONNX Runtime's time for one image on all threads together; torch takes two to three times as long.
+    Loading, exporting, a latency measurement and 1000 bootstrap resamples came to 6 s.
     """
-    must = 6.0 + 2 * start_s + test_images * image_s * views
-    parity = test_images * image_s * 2.5
-    int8 = 6.0 + test_images * image_s * 1.5 * views + calibration_images * image_s * 5
-    return 1.2 * must, 1.2 * parity, 1.2 * int8
+    a_pass = test_images * image_s
+    must = 6.0 + 2 * start_s + a_pass * views
+    return must, 2.5 * a_pass, int8_seconds(a_pass * views, test_images * views, train_images)
+
+
+def int8_seconds(test_seconds: float, answers: int, train_images: int) -> float:
+    """Seconds of quantising and testing a model that took `test_seconds` for `answers` inferences side by side.
+
+    Calibration, on some of the `train_images`, keeps every intermediate result. Five networks on two busy cores took
+    0.75 to 1.75 times as long as this, one on two idle ones 0.65 times.
+    """
+    calibration = 2.5 * min(CALIBRATION_IMAGES, train_images) * test_seconds / max(1, answers)
+    return 5.0 + 1.2 * test_seconds + calibration

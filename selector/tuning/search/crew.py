@@ -1,16 +1,19 @@
 """The parent's side of the worker processes: starting, ordering, hearing, replacing them."""
 
 import json
+import math
 import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from selector.profiling.forks import classify_exit, out_of_memory_kills
+from selector.profiling.workers import KEEP_FREED_MEMORY
 from selector.tuning.jobs.common import Task
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -102,12 +105,25 @@ class Crew:
         return replace(task, threads=len(os.sched_getaffinity(0)))
 
     def perform(
-        self, job: str, task: Task, arguments: dict[str, Any], *, on_event: Callable[[dict[str, Any]], None]
+        self,
+        job: str,
+        task: Task,
+        arguments: dict[str, Any],
+        *,
+        on_event: Callable[[dict[str, Any]], None],
+        seconds: float = math.inf,
     ) -> dict[str, Any]:
-        """Do one job on the first worker and wait for its end; returns its "ended" event."""
+        """Do one job on the first worker and wait for its end; returns its "ended" event.
+
+        It is stopped after `seconds`: its kind is "stopped" then.
+        """
+        end = time.monotonic() + seconds
         self.order(0, job, task, arguments)
         while True:
-            for number, event in self.hear(3600.0):
+            if time.monotonic() >= end:
+                self.stop(0)
+                end = math.inf
+            for number, event in self.hear(min(3600.0, end - time.monotonic())):
                 if number == 0 and event["event"] == "ended":
                     return event
                 on_event(event)
@@ -123,7 +139,9 @@ class Crew:
                 stderr=log,
                 # threads that spin while they wait take the cores from all other processes of this machine: beside
                 # one busy process † small training steps become ten times as fast when they sleep instead
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **threads, "PYTHONUTF8": "1"},
+                # and freed activations that go back to the kernel come back as page faults in every step
+                # (benchmarks/tune_step.py)
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **threads, **KEEP_FREED_MEMORY, "PYTHONUTF8": "1"},
                 start_new_session=True,  # Ctrl-C is for this process, which ends the workers itself
             )
         return _Worker(process)

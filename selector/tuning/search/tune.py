@@ -60,8 +60,6 @@ READING_SHARE = 0.5
 
 READING_SURE = 0.1
 
-CALIBRATION_IMAGES = 96
-
 
 def tune(request: TuneRequest, on_progress: OnProgress = lambda progress: None) -> TuneResult:
     """Search within `request.budget_s` seconds and hand over the best model found, trained and tested.
@@ -285,7 +283,7 @@ class _Story:
             image_s=pace.image_seconds(recipe.backbone, recipe.resolution),
             test_images=tested,
             views=views,
-            calibration_images=min(CALIBRATION_IMAGES, pace.train_images),
+            train_images=pace.train_images,
             start_s=pace.start_seconds,
         )
         run_s = expected_run_seconds(opened, pace, space, self.request.seed) / faster_alone(self.request.workers)

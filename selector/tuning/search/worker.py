@@ -30,6 +30,7 @@ def jobs() -> dict[str, Job]:
     import timm  # noqa: F401
 
     from selector.tuning.jobs.fill import fill_cache
+    from selector.tuning.jobs.int8 import make_int8
     from selector.tuning.jobs.latency import time_inference
     from selector.tuning.jobs.screen import screen
     from selector.tuning.jobs.trial import run_trial
@@ -41,6 +42,7 @@ def jobs() -> dict[str, Job]:
         "fill": fill_cache,
         "trial": run_trial,
         "winner": make_winner,
+        "int8": make_int8,
     }
 
 
