@@ -94,6 +94,7 @@ def recommend(
     )
     # both places are tried before the work, so that an unwritable one loses none
     with ExitStack() as places:
+        places.enter_context(_refusal_said(lang))
         write_page = places.enter_context(opened_output(page))
         write_document = places.enter_context(opened_output(document or STDOUT))
         if json:
@@ -111,6 +112,17 @@ def recommend(
         write_page(render_page([answer], lang=lang, made_at=datetime.now(UTC), study=study))
         if page != STDOUT:
             write_document(_told(answer, study, lang, json=json, quiet=quiet, page=str(page.resolve())))
+
+
+@contextmanager
+def _refusal_said(lang: str) -> Iterator[None]:
+    """Where no candidate keeps the limits, that is the answer, and is said in the answer's language."""
+    try:
+        yield
+    except NoFeasibleCandidate as refusal:
+        from selector.reporting.cited import told
+
+        raise NoFeasibleCandidate(told(str(refusal), lang)) from refusal
 
 
 @contextmanager

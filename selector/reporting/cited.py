@@ -1,17 +1,18 @@
-"""Sources of figures in the page's language.
+"""Sources of figures, refusals and what screening met, in the page's language.
 
 A source is text: citations of others, and sentences of our own ("batch 1", "counted: …"), joined by semicolons. The
 sentences are recognised by their English words, which stand in the word catalog under `source.`, and said in the
-page's language; citations, titles and paths stay as they are.
+page's language; citations, titles and paths stay as they are. Refusals are errors before they are parts of an answer,
+and a search's processes tell of each other in text: their sentences, under `told.`, are recognised in the same way.
 """
 
 import re
 from functools import cache, lru_cache
 
-from selector.decision.answer import Statement
-from selector.reporting.words import catalog, say, text
+from selector.decision.answer import Statement, Values
+from selector.reporting.words import catalog, say
 
-PREFIX = "source."
+PREFIX, TOLD = "source.", "told."
 OWN = "own"  # how gaps are called that hold other sentences of ours
 _GAP = re.compile(r"\{(\w+)\}")
 
@@ -24,6 +25,13 @@ def cited(source: str, language: str) -> str:
     if " | " in source:
         return " | ".join(cited(part, language) for part in source.split(" | "))
     return "; ".join(_said(part, language) for part in parts(source))
+
+
+def told(message: str, language: str) -> str:
+    """A refusal, or why a backbone was not screened, with our own sentences in `language`; a sentence is a line."""
+    if language == "en":
+        return message
+    return "\n".join(_said(line, language, TOLD) for line in message.splitlines())
 
 
 def say_cited(statement: Statement, language: str) -> str:
@@ -45,21 +53,27 @@ def parts(source: str) -> list[str]:
 
 def recognised(part: str) -> str | None:
     """The key of our sentence that `part` is, None for a citation."""
-    return next((key for key, pattern in _patterns() if pattern.fullmatch(part)), None)
+    return next((key for key, pattern in _patterns(PREFIX) if pattern.fullmatch(part)), None)
 
 
-def _said(part: str, language: str) -> str:
-    for key, pattern in _patterns():
+def _said(part: str, language: str, prefix: str = PREFIX) -> str:
+    for key, pattern in _patterns(prefix):
         if match := pattern.fullmatch(part):
-            gaps = match.groupdict()
-            return text(key, language, **{n: cited(v, language) if n.startswith(OWN) else v for n, v in gaps.items()})
+            gaps: Values = {n: _within(n, v, language, prefix) for n, v in match.groupdict().items()}
+            return say(Statement(key, gaps), language)
     return part
 
 
+def _within(gap: str, value: str, language: str, prefix: str) -> str:
+    if not gap.startswith(OWN):
+        return value
+    return "; ".join(_said(part, language, prefix) for part in parts(value))
+
+
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+def _patterns(prefix: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     """What each sentence looks like, those with the most fixed text first: "any images" before "{domain} images"."""
-    sentences = {key: words for key, words in catalog("en").items() if key.startswith(PREFIX)}
+    sentences = {key: words for key, words in catalog("en").items() if key.startswith(prefix)}
     fixed = {key: len(_GAP.sub("", words)) for key, words in sentences.items()}
     return tuple((key, re.compile(_expression(sentences[key]))) for key in sorted(sentences, key=lambda k: -fixed[k]))
 

@@ -13,7 +13,7 @@ from selector.decision.device import held_as
 from selector.decision.infeasible import Exclusion, NothingFeasible, times_over
 from selector.errors import NoFeasibleCandidate
 from selector.evidence.record import Figure, FreezePoint
-from selector.reporting.cited import say_cited
+from selector.reporting.cited import say_cited, told
 from selector.reporting.words import say
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def refusal(
         "version": __version__,
         "request": _request(found.request, found.reference.name) if found else None,
         "recommendation": None,
-        "why_none": str(error).splitlines(),
+        "why_none": told(str(error), language).splitlines(),
         "exclusions": [_exclusion(e) for e in found.exclusions] if found else [],
         "nearest_misses": [_candidate(c, language) | _misses(c) for c in found.nearest] if found else [],
         "candidates": [_candidate(c, language) for c in found.candidates] if found else [],

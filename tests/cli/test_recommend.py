@@ -215,6 +215,14 @@ def test_where_no_candidate_keeps_the_limits_the_document_says_which_limit_exclu
     assert run(home, *ASKED, "--json", *limits).stdout == (tmp_path / "answer.json").read_text(encoding="utf-8")
 
 
+def test_a_refusal_speaks_the_language_of_the_answer(home: Path) -> None:
+    done = run(home, *ASKED, "--json", "--max-latency-ms", "0.01", "--lang", "zh")
+    assert done.returncode == 3
+    why = json.loads(done.stdout)["why_none"]
+    assert "没有候选满足限制" in why[0]
+    assert [line.removeprefix("selector: ") for line in done.stderr.splitlines()] == why
+
+
 def test_a_former_page_stays_when_the_answer_fails(home: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("before", encoding="utf-8")
