@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "timm", "onnxruntime", "onnx", "scipy.stats", "pyarrow", "plotly.basedatatypes")
+HEAVY = ("torch", "torchvision", "timm", "onnxruntime", "onnx", "scipy.stats", "pyarrow")
 
 SCRIPT = """
 import sys

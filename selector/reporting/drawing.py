@@ -8,14 +8,16 @@ provenance by fill or pattern.
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selector.backbones.catalog import Family
 from selector.evidence.record import Figure, Provenance
 from selector.reporting.figures import AccuracyBySize, Bar, HardwareComparison, LatencyBars, ParetoChart, Point
 from selector.reporting.numbers import in_column
-from selector.reporting.plotly_figure import PlotlyFigure
 from selector.reporting.words import text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 SYMBOLS = {
     Family.RESNET: "circle",
@@ -29,14 +31,16 @@ CLEAR = "rgba(0,0,0,0)"
 BAR_HEIGHT = 16  # pixels: one line of the axis's text
 
 
-def chart_json(figure: PlotlyFigure) -> str:
+def chart_json(figure: "go.Figure") -> str:
     """The figure's data and layout as JSON that can stand inside a script element."""
-    return figure.as_json().replace("<", "\\u003c")
+    return str(figure.to_json()).replace("<", "\\u003c")
 
 
-def draw_pareto_chart(chart: ParetoChart, language: str) -> PlotlyFigure:
+def draw_pareto_chart(chart: ParetoChart, language: str) -> "go.Figure":
     """Points by family, filled where latency is measured or published; the front as a stepped line."""
-    figure = PlotlyFigure(layout(height=540))
+    import plotly.graph_objects as go  # costs 0.3 s, and only a page needs it
+
+    figure = go.Figure(layout=layout(go, height=540))
     front = chart.front
     figure.add_scatter(
         x=[short(p.latency.value) for p in front],
@@ -62,7 +66,7 @@ def draw_pareto_chart(chart: ParetoChart, language: str) -> PlotlyFigure:
 
 
 def _add_points(
-    figure: PlotlyFigure, points: Sequence[Point], family: Family | None, name: str, language: str, *, opacity: float
+    figure: "go.Figure", points: Sequence[Point], family: Family | None, name: str, language: str, *, opacity: float
 ) -> None:
     """One trace of points; without a family each point takes its own family's symbol in grey."""
     colour = f"var(--family-{family})" if family else "var(--ink-faint)"
@@ -85,7 +89,7 @@ def _add_points(
     )
 
 
-def _add_recommended(figure: PlotlyFigure, chart: ParetoChart, language: str) -> None:
+def _add_recommended(figure: "go.Figure", chart: ParetoChart, language: str) -> None:
     """The intervals of the front and the recommended point, a ring around that, and names where there is room."""
     front = [p for p in chart.points if p.pareto and not p.recommended]
     chosen = [p for p in chart.points if p.recommended]
@@ -152,7 +156,7 @@ def _accuracy_range(chart: ParetoChart) -> list[float]:
     return [short(min(shown) - 1.5), short(max(shown) + 1.5)] if shown else [0, 100]
 
 
-def _add_name(figure: PlotlyFigure, point: Point) -> None:
+def _add_name(figure: "go.Figure", point: Point) -> None:
     """The point's name, up and left of the front where nothing better can stand, else down and right."""
     aside = -1 if point.pareto else 1
     name = f"{escape(point.backbone)} · {point.resolution}"
@@ -168,7 +172,7 @@ def _add_name(figure: PlotlyFigure, point: Point) -> None:
     )
 
 
-def _add_limit(figure: PlotlyFigure, bound: float, language: str) -> None:
+def _add_limit(figure: "go.Figure", bound: float, language: str) -> None:
     figure.add_shape(
         type="line",
         x0=bound,
@@ -193,9 +197,11 @@ def _add_limit(figure: PlotlyFigure, bound: float, language: str) -> None:
     )
 
 
-def draw_latency_bars(chart: LatencyBars, language: str) -> PlotlyFigure:
+def draw_latency_bars(chart: LatencyBars, language: str) -> "go.Figure":
     """One bar for each backbone, fastest on top; colour is the family, pattern the provenance."""
-    figure = PlotlyFigure(layout(height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=120 + BAR_HEIGHT * max(4, len(chart.bars))))
     for family in Family:
         bars = [bar for bar in chart.bars if bar.family is family]
         if bars:
@@ -210,7 +216,7 @@ def draw_latency_bars(chart: LatencyBars, language: str) -> PlotlyFigure:
     return figure
 
 
-def _add_bars(figure: PlotlyFigure, bars: Sequence[Bar], family: Family, language: str) -> None:
+def _add_bars(figure: "go.Figure", bars: Sequence[Bar], family: Family, language: str) -> None:
     colour = f"var(--family-{family})"
     figure.add_bar(
         orientation="h",
@@ -233,9 +239,11 @@ def _add_bars(figure: PlotlyFigure, bars: Sequence[Bar], family: Family, languag
     )
 
 
-def draw_hardware_comparison(chart: HardwareComparison, language: str) -> PlotlyFigure:
+def draw_hardware_comparison(chart: HardwareComparison, language: str) -> "go.Figure":
     """One row for each backbone, one symbol for each device."""
-    figure = PlotlyFigure(layout(height=150 + 26 * len(chart.backbones)))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=150 + 26 * len(chart.backbones)))
     for i, device in enumerate(chart.devices):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -258,9 +266,11 @@ def draw_hardware_comparison(chart: HardwareComparison, language: str) -> Plotly
     return figure
 
 
-def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> PlotlyFigure:
+def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> "go.Figure":
     """Expected accuracy with its interval; hardware side by side within each number of images."""
-    figure = PlotlyFigure(layout(height=420))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=420))
     for i, (hardware, expected) in enumerate(chart.hardware):
         colour = f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -286,8 +296,8 @@ def draw_accuracy_by_size(chart: AccuracyBySize, language: str) -> PlotlyFigure:
     return figure
 
 
-def layout(*, height: float) -> dict[str, Any]:
-    """What all figures have in common."""
+def layout(go: Any, *, height: float) -> dict[str, Any]:
+    """What all figures have in common; `go` is plotly.graph_objects, which only a page needs."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line-strong)",
@@ -297,6 +307,7 @@ def layout(*, height: float) -> dict[str, Any]:
         "tickcolor": "var(--line-strong)",
     }
     return {
+        "template": go.layout.Template(),  # the default one is 7 kB in each figure
         "height": height,
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,

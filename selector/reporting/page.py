@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -235,8 +234,10 @@ def _template_text(name: str) -> str:
 
 
 def _plotly_script() -> str:
-    """Plotly's script as the installed package bundles it; its own `get_plotlyjs` imports all of the package first."""
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    """Plotly's script as the installed package bundles it."""
+    from plotly.offline import get_plotlyjs  # imports all of plotly
+
+    return str(get_plotlyjs())
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -5,16 +5,19 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from selector.reporting.drawing import BAR_HEIGHT, layout, short
-from selector.reporting.plotly_figure import PlotlyFigure
 from selector.reporting.words import text
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from selector.reporting.study import Confusion, Curve, HistoryPoint, Parallel
 
 
-def draw_history(points: "Sequence[HistoryPoint]", language: str) -> PlotlyFigure:
+def draw_history(points: "Sequence[HistoryPoint]", language: str) -> "go.Figure":
     """Complete trials filled, pruned ones open, and the best so far as a stepped line."""
-    figure = PlotlyFigure(layout(height=360))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=360))
     so_far = [p for p in points if p.best is not None]
     figure.add_scatter(
         x=[p.number for p in so_far],
@@ -41,9 +44,11 @@ def draw_history(points: "Sequence[HistoryPoint]", language: str) -> PlotlyFigur
     return figure
 
 
-def draw_curves(curves: "Sequence[Curve]", language: str) -> PlotlyFigure:
+def draw_curves(curves: "Sequence[Curve]", language: str) -> "go.Figure":
     """One line a trial; the winner's is thick."""
-    figure = PlotlyFigure(layout(height=400))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=400))
     for i, curve in enumerate(curves):
         colour = "var(--accent)" if curve.winner else f"var(--series-{i % 6})"
         figure.add_scatter(
@@ -63,10 +68,12 @@ def draw_curves(curves: "Sequence[Curve]", language: str) -> PlotlyFigure:
     return figure
 
 
-def draw_confusion(confusion: "Confusion", language: str) -> PlotlyFigure:
+def draw_confusion(confusion: "Confusion", language: str) -> "go.Figure":
     """Shades are shares of the true class, numbers are images."""
+    import plotly.graph_objects as go
+
     names = [escape(name) for name in confusion.classes]
-    figure = PlotlyFigure(layout(height=140 + 44 * max(3, len(names))))
+    figure = go.Figure(layout=layout(go, height=140 + 44 * max(3, len(names))))
     shares = [[short(n / max(1, sum(row))) for n in row] for row in confusion.counts]
     figure.add_heatmap(
         x=names,
@@ -85,10 +92,12 @@ def draw_confusion(confusion: "Confusion", language: str) -> PlotlyFigure:
     return figure
 
 
-def draw_importances(importances: Mapping[str, float], language: str) -> PlotlyFigure:
+def draw_importances(importances: Mapping[str, float], language: str) -> "go.Figure":
     """One bar a setting, the most important on top."""
+    import plotly.graph_objects as go
+
     ordered = sorted(importances.items(), key=lambda item: -item[1])
-    figure = PlotlyFigure(layout(height=110 + 1.4 * BAR_HEIGHT * max(4, len(ordered))))
+    figure = go.Figure(layout=layout(go, height=110 + 1.4 * BAR_HEIGHT * max(4, len(ordered))))
     figure.add_bar(
         orientation="h",
         y=[name for name, _ in ordered],
@@ -101,12 +110,14 @@ def draw_importances(importances: Mapping[str, float], language: str) -> PlotlyF
     return figure
 
 
-def draw_parallel(beside: "Parallel", language: str) -> PlotlyFigure:
+def draw_parallel(beside: "Parallel", language: str) -> "go.Figure":
     """One line a trial through all its settings to its score, the better the less faint; the winner's is thick.
 
     Lines of an ordinary figure: Plotly's own parallel coordinates need WebGL, which not every reader has.
     """
-    figure = PlotlyFigure(layout(height=440))
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=layout(go, height=440))
     low, high = min(beside.scores), max(beside.scores)
     for i in sorted(range(len(beside.trials)), key=lambda i: beside.scores[i]):
         winner = beside.trials[i] == beside.winner

@@ -126,8 +126,8 @@ def finishing_seconds(
 def int8_seconds(test_seconds: float, answers: int, train_images: int) -> float:
     """Seconds of quantising and testing a model that took `test_seconds` for `answers` inferences side by side.
 
-    Calibration, on some of the `train_images`, keeps every intermediate result. Five networks on two busy cores took
-    0.75 to 1.75 times as long as this, one on two idle ones 0.65 times.
+    Calibration, on some of the `train_images`, keeps every intermediate result. Five networks took
+    0.8 to 1.9 times as long as this on two busy cores, and 0.5 to 0.8 times on idle ones.
     """
     calibration = 2.5 * min(CALIBRATION_IMAGES, train_images) * test_seconds / max(1, answers)
-    return 5.0 + 1.2 * test_seconds + calibration
+    return 5.0 + test_seconds + calibration
