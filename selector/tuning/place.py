@@ -98,21 +98,22 @@ def hand_over(draft: Path, save: Path) -> None:
     """Move the files of `draft` into `save`, in place of a former model's; what else lies there stays.
 
     The settings go first and come last: a model that was half replaced when the machine stopped is refused, not used.
+    The record, by which `check_place` knows a model's folder, comes first.
     """
     save.mkdir(parents=True, exist_ok=True)
     for name in (SETTINGS, *sorted(OWN_FILES - {SETTINGS})):
         (save / name).unlink(missing_ok=True)
-    for file in sorted(draft.iterdir(), key=lambda f: f.name == SETTINGS):
+    for file in sorted(draft.iterdir(), key=lambda f: (f.name == SETTINGS, f.name != RECORD)):
         os.replace(file, save / file.name)
     shutil.rmtree(draft, ignore_errors=True)
 
 
 def hand_over_more(draft: Path, save: Path) -> None:
-    """Move further files of `draft` to the model that lies in `save`, which can be used all the while.
+    """Move the int8 model of `draft`, card and record to the model in `save`, which can be used all the while.
 
-    Card and record come last: what they name is there.
+    Card and record come last: what they name is there. What else the draft holds served the making.
     """
-    for name in sorted(OWN_FILES, key=lambda name: (name in (CARD, RECORD), name)):
+    for name in (MODEL_FILES["int8-static"], CARD, RECORD):
         if (draft / name).is_file():
             os.replace(draft / name, save / name)
     shutil.rmtree(draft, ignore_errors=True)

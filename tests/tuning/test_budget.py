@@ -42,6 +42,16 @@ def test_finishing_grows_with_test_images_and_views() -> None:
     assert all(a < b for a, b in zip(few, many, strict=True))
 
 
+def test_large_photographs_take_their_reading_however_small_the_network_and_whatever_was_learnt() -> None:
+    slow = Pace(images=1000, train_images=800, read_image_s=0.04)
+    assert slow.image_seconds(BACKBONE, 224) > 0.04  # nothing was cached in this run
+    quick = Pace(images=1000, train_images=800)
+    assert quick.image_seconds(BACKBONE, 224) < 0.02
+    for pace in (slow, quick):
+        pace.learn_fill(Recipe(BACKBONE, freeze="head", resolution=224), 1, 100.0, setup=4.0)  # 0.1 s an image
+    assert slow.image_seconds(BACKBONE, 224) == quick.image_seconds(BACKBONE, 224) > 0.1  # reading is in it
+
+
 def test_pace_predicts_what_it_has_measured_and_scales_the_rest() -> None:
     pace = Pace(images=1000, train_images=800)
     head = Recipe(BACKBONE, freeze="head", resolution=224)

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from selector.tuning.jobs.common import Task, save_dataset
 from selector.tuning.model import WeightsFrom, build, split_model
 from selector.tuning.recipe import Recipe
 from selector.tuning.search import worker as worker_module
-from selector.tuning.search.crew import Crew
+from selector.tuning.search.crew import Crew, _Worker
 
 from .conftest import BACKBONE, write_elpv
 
@@ -140,6 +142,17 @@ def _until_idle(crew: Crew) -> list[dict[str, Any]]:
     while not crew.idle:
         events += [event for _, event in crew.hear(1.0)]
     return events
+
+
+def test_half_a_line_of_a_job_that_was_killed_does_not_swallow_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w", encoding="utf-8") as out:
+        out.write('{"id": 7, "event": "ma')
+        worker_module._write(out, {"id": 7, "event": "ended", "kind": "killed"}, begins="\n")
+    says = f"print(open({str(tmp_path / 'said')!r}).read(), end='')"
+    crew = Crew(1, 1, tmp_path / "logs")
+    with subprocess.Popen([sys.executable, "-c", says], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        crew._workers = [_Worker(process, job=7)]
+        assert crew.hear(20.0) == [(0, {"event": "ended", "kind": "killed"})]
 
 
 def test_an_answer_that_names_a_file_whose_name_is_no_text_comes_as_it_is(tmp_path: Path) -> None:

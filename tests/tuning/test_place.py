@@ -72,7 +72,8 @@ def test_what_comes_later_is_added_and_card_and_record_name_it_last(
     save = model(tmp_path / "model", "old")
     (save / "model.int8.onnx").unlink()
     new_draft(save)
-    for name in ("README.md", "reproduce.json", "model.int8.onnx", "left by a job that was killed"):
+    beside = ("model.onnx", "preprocessing.json", "left by a job that was killed")  # what the making needed
+    for name in ("README.md", "reproduce.json", "model.int8.onnx", *beside):
         (draft_of(save) / name).write_text("new")
     moved: list[str] = []
     move = os.replace
@@ -85,6 +86,7 @@ def test_what_comes_later_is_added_and_card_and_record_name_it_last(
     monkeypatch.setattr(os, "replace", told)
     hand_over_more(draft_of(save), save)
     assert moved == ["model.int8.onnx", "README.md", "reproduce.json"]
+    assert (save / "preprocessing.json").read_text() == (save / "model.onnx").read_text() == "old"
     assert {f.name for f in save.iterdir()} == OWN_FILES
     assert not draft_of(save).exists()
     (draft_of(save)).mkdir()

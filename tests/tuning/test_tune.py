@@ -1,5 +1,6 @@
 """The whole of `tune` on real photographs and real weights, at a small resolution and with a small budget."""
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ from selector.errors import InvalidInput, MeasurementFailed, NoFeasibleCandidate
 from selector.tuning.artefacts import FEWEST_COMPARED
 from selector.tuning.info import DeployLimits, Progress, TuneRequest
 from selector.tuning.jobs.answers import FEWEST
+from selector.tuning.place import OWN_FILES
 from selector.tuning.predict import Predictor
+from selector.tuning.search import finish
 from selector.tuning.search.budget import Budget
 from selector.tuning.search.finish import _Ending
 from selector.tuning.search.storage import open_storage
@@ -250,6 +253,25 @@ def test_a_death_while_the_int8_model_is_made_costs_that_alone(cells: Path, weig
     assert sum(right) / len(test) == pytest.approx(winner["test"]["accuracy"]["value"])
     with pytest.raises(InvalidInput, match="int8 was left out, the job that was to make it was lost, killed"):
         Predictor(save, precision="int8-static")
+
+
+def test_a_disk_that_is_full_after_the_model_is_handed_over_costs_the_int8_model_alone(
+    cells: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, heard = tmp_path / "model", []
+
+    def full(draft: Path, save: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(finish, "hand_over_more", full)
+    asked = request(cells, weights, max_trials=1, freezes=("head",), save=save)
+    winner = tune(asked, lambda progress: heard.append(progress.says)).winner
+    assert winner.result["int8"] == {"left_out": "it could not be written: No space left on device"}
+    assert "the int8 model is left out: it could not be written: No space left on device" in heard
+    assert winner.result["seeds"]
+    assert {file.name for file in save.iterdir()} == OWN_FILES - {"model.int8.onnx"}
+    assert json.loads((save / "reproduce.json").read_text())["int8_left_out"] == "the run ended before it was made"
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_ctrl_c_while_the_int8_model_is_made_leaves_the_model_and_resume_goes_on(

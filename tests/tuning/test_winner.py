@@ -1,5 +1,6 @@
 """The winner: how many runs its weights are the mean of, and what becomes of a run or a job that fails."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from selector.tuning.artefacts import FEWEST_COMPARED, save_graph
+from selector.tuning.artefacts import FEWEST_COMPARED, quantise, save_graph
 from selector.tuning.data.dataset import load_dataset
+from selector.tuning.jobs import int8 as int8_job
 from selector.tuning.jobs import winner
 from selector.tuning.jobs.answers import FEWEST, onnx_logits, samples_of_test
 from selector.tuning.jobs.common import ANSWERS, STATE, Task, preprocess_of, save_dataset
@@ -136,7 +138,9 @@ def test_where_the_time_is_over_some_of_the_test_images_stand_for_all(task: Task
     assert np.allclose(answers, logits[:FEWEST], atol=1e-5)
 
 
-def test_an_int8_model_that_cannot_be_tested_is_left_out_with_its_reason(task: Task, tmp_path: Path) -> None:
+def test_an_int8_model_that_cannot_be_tested_is_left_out_with_its_reason(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, draft = tmp_path / "model", tmp_path / "draft"
     folder.mkdir()
     draft.mkdir()
@@ -152,10 +156,21 @@ def test_an_int8_model_that_cannot_be_tested_is_left_out_with_its_reason(task: T
         "answers": str(tmp_path / "answers.npy"),
     }
 
+    seen: list[tuple[Path, str]] = []  # where ONNX Runtime writes what it needs meanwhile
+
+    def watched(graph: Path, *more: Any) -> None:
+        seen.append((graph.parent, tempfile.gettempdir()))
+        quantise(graph, *more)
+
+    monkeypatch.setattr(int8_job, "quantise", watched)
+
     def int8() -> dict[str, Any]:
         return make_int8(task, arguments, lambda event: None)
 
     made = int8()
+    assert seen == [(draft, str(draft))]
+    assert tempfile.gettempdir() != str(draft)
+    assert {file.name for file in folder.iterdir()} == {"model.onnx", "preprocessing.json"}
     assert set(made) >= {"test", "macro_f1_lost", "latency_ms"}
     assert made["test"]["images"] == 4
     assert (draft / "model.int8.onnx").is_file()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,12 @@ def quantising_static(
 
     seen: SimpleQueue[int | None] = SimpleQueue()  # None: no more comes
 
+    left_alone = Event()
+
     def batches() -> Iterator[dict[str, Batch]]:
         for number, image in enumerate(images, start=1):
+            if left_alone.is_set():
+                raise RuntimeError("nobody waits for this graph any more")
             yield {"image": image[None]}
             seen.put(number)  # the next one is asked for when this one has been run
 
@@ -79,7 +84,10 @@ def quantising_static(
             extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
         )
         work.add_done_callback(lambda _: seen.put(None))
-        yield from iter(seen.get, None)
+        try:
+            yield from iter(seen.get, None)
+        finally:
+            left_alone.set()  # where that is before the end, the thread ends with its next image
         work.result()  # raises what the quantiser or an image has raised
 
 

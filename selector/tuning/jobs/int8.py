@@ -1,7 +1,11 @@
 """The int8 model of a winner that is whole without it."""
 
+import os
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,8 @@ from selector.tuning.search.budget import CALIBRATION_IMAGES
 def make_int8(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Quantise the model in `folder` into `draft`, test and time it; or {"left_out": why}.
 
-    `answers` is the file of that model's logits on the test images that it was scored on.
+    `answers` is the file of that model's logits on the test images that it was scored on. ONNX Runtime leaves whole
+    graphs beside what it quantises and in the folder for temporary files where it is ended: both are the draft's here.
     """
     emit({"event": "stage", "stage": "quantising"})
     started = time.monotonic()
@@ -34,8 +39,10 @@ def make_int8(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
     doing = "quantiser failed"
     try:
         shutil.copy(folder / SETTINGS, draft)
+        _same(folder / MODEL_FILES["fp32"], graph := draft / MODEL_FILES["fp32"])
         preprocess = preprocess_of(arguments["backbone"], arguments["resolution"])
-        quantise(folder / MODEL_FILES["fp32"], target, [task.trainable[i].path for i in chosen], preprocess)
+        with _temporary_files_in(draft):
+            quantise(graph, target, [task.trainable[i].path for i in chosen], preprocess)
         doing = "int8 graph could not be tested"
         after = softmax(onnx_logits(draft, "int8-static", [s.path for s in test], task.threads)).mean(axis=1)
         return {
@@ -48,3 +55,21 @@ def make_int8(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises anything; the fp32 model is whole without it
         says = " ".join(f"ONNX Runtime's {doing}: {type(error).__name__}: {error}".split())
         return {"left_out": says[:300]}
+
+
+def _same(file: Path, other: Path) -> None:
+    """Have `file` at `other`, too: as a link, or a copy where the file system knows no links."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(file, other)
+    except OSError:
+        shutil.copy(file, other)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before

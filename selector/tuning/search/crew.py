@@ -91,7 +91,10 @@ class Crew:
             worker.held += part
             *lines, worker.held = worker.held.split(b"\n")
             for line in lines:
-                event = json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:  # a job was ended in the middle of a line; its end is told on the next
+                    continue
                 worker.ready = True
                 if event.pop("id", None) != worker.job or worker.job is None:
                     continue  # of a job that had ended when it was stopped

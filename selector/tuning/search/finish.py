@@ -1,6 +1,7 @@
 """The end of a search: its best trial becomes the model that is handed over."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,10 +125,15 @@ class _Ending:
         if made["int8"]["left_out"] != NOT_YET:
             return
         self.session.tell(f"the model is in {self.save}; an int8 one is made of it")
-        made["int8"] = self._int8()
-        with self._writing():
+        try:
+            made["int8"] = self._int8()
             describe(self.draft, self.task, self.origin, made)
             hand_over_more(self.draft, self.save)
+        except OSError as error:  # card and record go on saying what they said before
+            made["int8"] = {"left_out": f"it could not be written: {error.strerror or error}"}
+            self.session.tell(f"the int8 model is left out: {made['int8']['left_out']}")
+            (self.save / MODEL_FILES["int8-static"]).unlink(missing_ok=True)
+            shutil.rmtree(self.draft, ignore_errors=True)
 
     def _why_no_int8(self, made: dict[str, Any]) -> str:
         """Why an int8 model is not even tried; empty where it is."""
@@ -139,9 +145,8 @@ class _Ending:
         return ""
 
     def _int8(self) -> dict[str, Any]:
-        """The int8 model's figures, its file in the draft; or {"left_out": why}."""
-        with self._writing():
-            new_draft(self.save)
+        """The int8 model's figures, its file in the draft; or {"left_out": why}. OSError: there was no room."""
+        new_draft(self.save)
         arguments = {
             "backbone": self.origin.recipe.backbone,
             "resolution": self.origin.recipe.resolution,

@@ -80,6 +80,7 @@ class _Story:
     folder: Path | None = None  # the study's
     opened: OpenStudy | None = None
     screening: Screening = field(init=False)
+    _read_image_s: float = 0.0  # of the data, on all cores
 
     def tell_it(self) -> TuneResult:
         self.budget = Budget(self.request.budget_s, time.monotonic() - self.request.spent_s)
@@ -108,6 +109,7 @@ class _Story:
             dataset = load_dataset(
                 request.data, seed=request.seed, progress=lambda done, images: self._count(began, done, images)
             )
+            self._read_image_s = (time.monotonic() - began) / max(1, len(dataset.samples))
             whole, *warnings = sentences(dataset)
             self._say(whole)
             for sentence in warnings:
@@ -183,7 +185,7 @@ class _Story:
 
     def _search(self, crew: Crew, task: Task, opened: OpenStudy, dataset: Dataset) -> Session:
         train = len(dataset.positions(Split.TRAIN))
-        pace = Pace(len(task.trainable), train)
+        pace = Pace(len(task.trainable), train, self._read_image_s)
         sides = {s.backbone: s.resolution for s in self.screening.screened}
         for name, (seconds, setup) in self.screening.seconds.items():
             if seconds:

@@ -73,10 +73,11 @@ def _serve(known: dict[str, Job], order: dict[str, Any], lines: "_Lines", out: I
     code = os.waitstatus_to_exitcode(status)
     number = order["id"]
     if stopped:
-        _write(out, {"id": number, "event": "ended", "kind": "stopped", "result": {}, "detail": "stopped from outside"})
+        end = {"event": "ended", "kind": "stopped", "result": {}, "detail": "stopped from outside"}
+        _write(out, {"id": number, **end}, begins="\n")  # the child may have been ended in the middle of a line
     elif code != 0:
         kind, result, detail = classify_exit(code, kills)
-        _write(out, {"id": number, "event": "ended", "kind": kind, "result": result, "detail": detail})
+        _write(out, {"id": number, "event": "ended", "kind": kind, "result": result, "detail": detail}, begins="\n")
 
 
 def _wait(child: int, alive: int, lines: "_Lines") -> bool:
@@ -122,9 +123,9 @@ def _work(job: Job, order: dict[str, Any], out: IO[str]) -> None:
         os._exit(code)
 
 
-def _write(out: IO[str], event: dict[str, Any]) -> None:
+def _write(out: IO[str], event: dict[str, Any], *, begins: str = "") -> None:
     try:
-        out.write(json.dumps(event) + "\n")  # in ASCII: a path that is not UTF-8 passes as it is
+        out.write(begins + json.dumps(event) + "\n")  # in ASCII: a path that is not UTF-8 passes as it is
         out.flush()
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
