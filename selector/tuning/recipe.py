@@ -46,7 +46,7 @@ class Recipe:
     dropout: float = 0.3
     augmentation: str = "document"
     strength: float = 1.0
-    views: int = 4  # kept views a picture; what a finite number costs: benchmarks/tune_cache.py --views, not run yet
+    views: int = 4  # kept views a picture; what a finite number costs: benchmarks/results/tune_cache.md
     schedule: str = "cosine"
     warmup: float = 0.1  # part of the run, for "warmup-cosine"
     epochs: int = 10
