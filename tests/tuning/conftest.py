@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selector.tuning.info import TuneRequest
+
 BACKBONE = "tf_efficientnet_lite0"
 CLASSES = ("intact", "slight", "likely", "defective")  # defect probability 0, 1/3, 2/3, 1
 
@@ -44,3 +46,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SELECTOR_WEIGHTS", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def request(data: Path, weights: Path | None, **changes: object) -> TuneRequest:
+    """A small search on these images, changed as wanted."""
+    settings: dict[str, object] = {
+        "budget_s": 90.0,
+        "backbones": (BACKBONE,),
+        "freezes": ("head", "last-1"),
+        "resolutions": (64,),
+        "max_trials": 3,
+    }
+    return TuneRequest(data=data, weights=weights, **{**settings, **changes})  # type: ignore[arg-type]
