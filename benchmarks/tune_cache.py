@@ -1,8 +1,8 @@
 """Trials an hour with the activation cache and without it: same search, same seed, same images.
 
-    python benchmarks/tune_cache.py --freeze head                 about 15 minutes
+    python benchmarks/tune_cache.py --freeze head                 about 10 minutes
     python benchmarks/tune_cache.py --freeze last-3 --trials-without 20   about half an hour
-    python benchmarks/tune_cache.py --views                       about 15 minutes: what a finite number of views costs
+    python benchmarks/tune_cache.py --views                       some minutes: what a finite number of views costs
 
 Runs `selector tune --freeze DEPTH` on a stratified part of elpv-dataset with an empty cache for 20 trials, and the
 same with `--cache-gb 0` for the first 3 of them, or as many as `--trials-without` says, and divides the trials by the
@@ -143,7 +143,8 @@ def _table(results: dict[str, Any]) -> str:
         "",
         f"A stratified part of elpv-dataset, `{BACKBONE}`, 224 px, {len(os.sched_getaffinity(0))} cores; same space, "
         "sampler and seed; the time includes screening and caching. A run of three trials has not the mix of twenty: "
-        "what the same first three took in both stands beside the ratio. "
+        "what the same first three took in both stands beside the ratio. Each depth was measured on a machine of its "
+        "own: their rates do not compare. "
         "Made by `benchmarks/tune_cache.py`.",
         "",
         "| depth | cache | images | trials | an hour | ratio | first three | test macro-F1 (95 % interval) |",

@@ -131,10 +131,11 @@ def _table(results: dict[str, Any]) -> str:
         "",
         "No run looks at its test images before its end, and choices between versions were made on validation images. "
         "One was prompted by a test score: that budgets below 4 minutes train heads alone, by the row with a block "
-        "tried. Rows named after what came later are of former versions.",
+        "tried. Rows named after what came later are of former versions. Machines differed in speed, those of the two "
+        "days most of all: seconds of different days do not compare.",
         "",
-        "| run | seconds | budget kept | macro-F1 | 95 % interval | one view | int8 loses |",
-        "|---|---|---|---|---|---|---|",
+        "| run | day | seconds | budget kept | macro-F1 | 95 % interval | one view | int8 loses |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     products = {k: v for k, v in results.items() if k.startswith("product")}
     for name, r in sorted(products.items(), key=lambda item: item[1]["seconds"]):
@@ -143,13 +144,13 @@ def _table(results: dict[str, Any]) -> str:
         one = f"{r['one_view']['value']:.3f}" if r["one_view"] else "same"
         lost = _spread(r["int8"]["macro_f1_lost"]) if "macro_f1_lost" in r["int8"] else "left out"
         lines.append(
-            f"| {name} | {r['seconds']:.0f} | {kept} | {score['value']:.3f} "
+            f"| {name} | {r['made_at'][:10]} | {r['seconds']:.0f} | {kept} | {score['value']:.3f} "
             f"| {score['low']:.3f} – {score['high']:.3f} | {one} | {lost} |"
         )
     lines += [
         "",
-        "| alternative | seconds | final macro-F1 | the product has it after | part of its time |",
-        "|---|---|---|---|---|",
+        "| alternative | day | seconds | final macro-F1 | the product has it after | part of its time |",
+        "|---|---|---|---|---|---|",
     ]
     for name in ("script", "optuna", "fastai"):
         if name in results and results[name]["points"]:
@@ -157,7 +158,8 @@ def _table(results: dict[str, Any]) -> str:
             reached = [r["seconds"] for r in products.values() if r["test"]["macro_f1"]["value"] >= last["macro_f1"]]
             when = f"{min(reached):.0f} s" if reached else "not reached"
             part = f"{min(reached) / last['seconds']:.2f}" if reached else ""
-            lines.append(f"| {name} | {last['seconds']:.0f} | {last['macro_f1']:.3f} | {when} | {part} |")
+            day = results[name]["made_at"][:10]
+            lines.append(f"| {name} | {day} | {last['seconds']:.0f} | {last['macro_f1']:.3f} | {when} | {part} |")
     return "\n".join(lines) + "\n"
 
 
