@@ -10,11 +10,12 @@ from selector.profiling.material import Material
 from selector.profiling.models import WEIGHTS_NOTE
 from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
 from selector.profiling.runtimes import runtime
+from selector.profiling.runtimes.torch_eager import AUTOCAST
 
 HARDWARE = "local"
 AMP = {
-    "torch-eager": "autocast to bf16",
-    "torch-cuda": "autocast to fp16 with a gradient scaler",
+    "torch-eager": f"autocast to {AUTOCAST['cpu']}",
+    "torch-cuda": f"autocast to {AUTOCAST['cuda']} with a gradient scaler",
 }
 """What mixed precision is in training on each device."""
 

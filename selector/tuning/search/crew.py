@@ -141,8 +141,8 @@ class Crew:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 # threads that spin while they wait take the cores from all other processes of this machine: beside
-                # one busy process † small training steps become ten times as fast when they sleep instead
-                # and freed activations that go back to the kernel come back as page faults in every step
+                # one busy process † small training steps become ten times as fast when they sleep instead;
+                # freed activations that went back to the kernel would come back as page faults in every step
                 # (benchmarks/tune_step.py)
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **threads, **KEEP_FREED_MEMORY, "PYTHONUTF8": "1"},
                 start_new_session=True,  # Ctrl-C is for this process, which ends the workers itself
