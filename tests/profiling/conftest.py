@@ -17,6 +17,13 @@ def home(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of the test's own: jobs of fake runtimes leave empty model files in it."""
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the registry and worker processes find the runtimes of `fake_runtimes`."""
     import fake_runtimes

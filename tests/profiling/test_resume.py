@@ -144,7 +144,7 @@ def run(jobs: Sequence[Job], stored: Sequence[Record]) -> Session:
     return made
 
 
-def test_only_what_is_missing_is_measured(fakes: None, home: Path) -> None:
+def test_only_what_is_missing_is_measured(fakes: None, own_home: Path) -> None:
     jobs = [fake("resnet18", "busy-wait"), fake("resnet50", "nothing")]
     first = run(jobs, [])
     missing = [
@@ -161,7 +161,9 @@ def test_only_what_is_missing_is_measured(fakes: None, home: Path) -> None:
     assert again.listener.steps == again.listener.total == 2 + 2  # files, a latency, first moments
 
 
-def test_nothing_is_started_where_nothing_is_missing(fakes: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_started_where_nothing_is_missing(
+    fakes: None, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [fake("resnet18", "busy-wait")]
     first = run(jobs, [])
     monkeypatch.setattr("selector.profiling.session.run_worker", lambda task: pytest.fail("a worker was started"))

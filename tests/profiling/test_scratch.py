@@ -26,12 +26,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def test_what_torch_compile_compiled_goes_with_its_worker(home: Path, temporary: Path) -> None:
     offer = runtime("torch-compile").availability(detect())
     if not offer.usable:

@@ -68,12 +68,6 @@ def _home(home: Path) -> None:
     pass
 
 
-@pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def test_every_misfortune_is_an_outcome_and_the_rest_goes_on(fakes: None, own_home: Path) -> None:
     doomed = ["resnet18", "resnet26", "resnet34", "resnet18d", "resnet26d", "resnet34d"]
     jobs = [fake(name, "misfortune") for name in [*doomed, "resnet50", "resnet101"]]
