@@ -1,13 +1,14 @@
 """Which configurations a grid stands for, and everything that is wrong with it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from selector.backbones import catalog
 from selector.backbones.depth import FreezeDepth
 from selector.errors import InvalidInput, unknown_name
 from selector.evidence.record import FreezePoint
 from selector.hardware.machine import Machine
+from selector.hardware.profiles import PRECISIONS, unknown_ids
 from selector.profiling import runtimes
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.runtimes.base import on_cpu, on_gpu
@@ -92,6 +93,8 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
     for name in grid.backbones:
         if name not in known:
             yield unknown_name("backbone", name, known, listing="selector catalog")
+    yield from unknown_ids((), grid.precisions)
+    grid = replace(grid, precisions=tuple(p for p in grid.precisions if p in PRECISIONS))
     for name in grid.runtimes:
         if name not in runtimes.RUNTIMES:
             yield unknown_name("runtime", name, runtimes.RUNTIMES, listing="selector runtimes")
@@ -133,7 +136,7 @@ def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
                 yield _not_offered(precision, offered)
     elif "amp" in grid.precisions and training and "amp" not in trained:
         yield f"{' and '.join(training)} cannot train in 'amp' here: the hardware computes in no half-width numbers"
-    if training and not trained & set(grid.precisions) and set(grid.precisions) <= set(offered):
+    if training and grid.precisions and not trained & set(grid.precisions) and set(grid.precisions) <= set(offered):
         asked, possible = ", ".join(grid.precisions), " or ".join(sorted(trained, reverse=True))
         yield f"--freeze measures training steps, in {possible} here; --precision {asked} has none of that"
 

@@ -67,6 +67,16 @@ def test_a_precision_that_would_go_unmeasured_is_a_fault(grid: Grid, told: str) 
     assert told in caught.value.faults[0]
 
 
+def test_a_precision_that_there_is_not_is_told_once_whatever_the_runtimes() -> None:
+    for names in ((), ("torch-eager", "onnxruntime"), ("onnxrt",)):
+        with pytest.raises(InvalidInput) as caught:
+            plan(Grid(("resnet18",), names, ("fp32", "int7"), freezes=(FreezeDepth("head"),)), MACHINE)
+        assert [f for f in caught.value.faults if "int7" in f] == [
+            "no precision 'int7'; known are: fp32, tf32, fp16, bf16, amp, int8-dynamic, int8-static"
+        ]
+        assert len(caught.value.faults) == 1 + (names == ("onnxrt",))
+
+
 def test_mixed_precision_is_measured_in_pytorch_and_beside_other_runtimes_as_training_alone() -> None:
     machine = replace(MACHINE, isa=("avx512_bf16",), gpus=())
     everything = plan(Grid(("resnet18",), (), ("fp32", "amp")), machine)
