@@ -30,10 +30,16 @@ class Shown:
 
 
 def rounded(value: float, digits: int = 3) -> str:
-    """`value` in three significant digits, with at most `digits` decimals: 0.63, 8.49, 29.9, 103, 1,234."""
+    """`value` in three significant digits, with at most `digits` decimals: 0.63, 8.49, 29.9, 103, 1,234.
+
+    As many more as one significant digit takes: never 0 where it is not.
+    """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "∞"
-    decimals = max(0, min(digits, 2 - math.floor(math.log10(abs(value)))))
+    magnitude = math.floor(math.log10(abs(value)))
+    decimals = max(0, min(digits, 2 - magnitude))
+    if abs(value) < 0.5 * 10**-decimals:
+        decimals = -magnitude
     return f"{value:,.{decimals}f}"
 
 

@@ -114,6 +114,11 @@ def test_three_significant_digits(value: float, text: str) -> None:
     assert rounded(value) == text
 
 
+def test_what_is_not_nought_is_not_shown_as_nought() -> None:
+    assert (rounded(0.35, 0), rounded(0.04, 1), rounded(0.0004)) == ("0.3", "0.04", "0.0004")
+    assert (rounded(0.0, 0), rounded(0.6, 0)) == ("0", "1")
+
+
 def test_units_are_those_that_people_read() -> None:
     def figure(metric: object, value: float, spread: float | None = 0.0) -> Figure:
         ends = (None, None) if spread is None else (value - spread, value + spread)
