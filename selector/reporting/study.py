@@ -306,6 +306,9 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
             threads=result["latency_ms"]["threads"],
         ),
     ]
+    if adjustment := result.get("adjustment"):
+        told = ", ".join(f"{name} {shift:+.2f}" for name, shift in adjustment.items())
+        says.append(text("study_adjusted", language, shifts=told))
     if (tested := result["test"]["images"]) < agreement["test_images"]:
         says.append(text("study_tested", language, images=tested, all=agreement["test_images"]))
     if "test" in int8:

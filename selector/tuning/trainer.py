@@ -86,18 +86,18 @@ def train(
 
 @torch.inference_mode()
 def predict(tail: nn.Module, source: FeatureSource, positions: Ints, *, views: int = 1, batch: int = 128) -> Floats:
-    """Class probabilities [n, classes] of the images at `positions`, the mean over the first `views` views."""
+    """Class probabilities [views, n, classes] of the images at `positions`, of each of the first `views` views."""
     tail.eval()
     device = next(tail.parameters()).device
-    total = np.zeros((len(positions), tail_outputs(tail)))
+    found = []
     for view in range(views):
         parts = []
         for start in range(0, len(positions), batch):
             rows = positions[start : start + batch]
             features = _layout(source.batch(rows, np.full(len(rows), view))).to(device)
             parts.append(tail(features).float().softmax(dim=1).double().cpu().numpy())
-        total = total + np.concatenate(parts)
-    return np.asarray(total / views, dtype=np.float64)
+        found.append(np.concatenate(parts))
+    return np.asarray(np.stack(found), dtype=np.float64)
 
 
 class _Run:
@@ -225,7 +225,7 @@ class _Run:
         if not len(rows):
             return Epoch(step / self.total_steps, loss, None, None, time.monotonic() - started), None
         began = time.monotonic()
-        probabilities = predict(self._kept(), self.source, rows)
+        (probabilities,) = predict(self._kept(), self.source, rows)
         self.validation_s = time.monotonic() - began
         predicted, labels = probabilities.argmax(axis=1), self.examples.labels[rows]
         return (

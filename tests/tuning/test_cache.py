@@ -205,4 +205,5 @@ def test_where_memory_runs_out_the_model_that_was_trained_is_the_one_that_is_han
     run = train_backing_off(task, split, Short(), examples, recipe, None, heard.append)
     assert [e["batch_size"] for e in heard if e["event"] == "batch-halved"] == [16]
     assert run.recipe.batch_size == 16
-    assert np.allclose(predict(run.split.tail, run.source, examples.validation), run.trained.probabilities, atol=1e-6)
+    (again,) = predict(run.split.tail, run.source, examples.validation)
+    assert np.allclose(again, run.trained.probabilities, atol=1e-6)

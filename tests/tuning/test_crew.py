@@ -60,6 +60,7 @@ def test_a_trial_comes_back_with_scores_curve_and_weights(crew: Crew, task: Task
     assert ended["kind"] == "done", ended
     assert ended["result"]["cached"]
     assert 0 < ended["result"]["macro_f1"] <= 1
+    assert len(ended["result"]["adjustment"]) == 4
     assert [e["event"] for e in events].count("epoch") == 3
     assert {f.name for f in (task.study / "trial").iterdir()} == {"state.safetensors", "validation.npy"}
 

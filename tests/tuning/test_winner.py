@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from selector.tuning.artefacts import FEWEST_COMPARED, quantise, save_graph
 from selector.tuning.data.dataset import load_dataset
@@ -18,6 +18,7 @@ from selector.tuning.jobs.answers import FEWEST, onnx_logits, samples_of_test
 from selector.tuning.jobs.common import ANSWERS, STATE, Task, preprocess_of, save_dataset
 from selector.tuning.jobs.int8 import make_int8
 from selector.tuning.jobs.trial import prepare
+from selector.tuning.place import WEIGHTS
 from selector.tuning.recipe import Recipe
 from selector.tuning.search.budget import MOST_SEEDS, SEEDS
 from selector.tuning.trainer import Diverged
@@ -93,6 +94,7 @@ def untrained(task: Task, tmp_path: Path) -> dict[str, Any]:
         "expected_seconds": 1.0,
         "trial_folder": str(own),
         "predict_views": 1,
+        "adjustment": [],
         "made": {},
         "lost": "",
     }
@@ -123,6 +125,28 @@ def test_what_a_lost_job_has_finished_is_not_done_again(task: Task, untrained: d
         assert list(again) == list(made)[len(finished) :]
         assert again["agreement"] == made["agreement"]
         assert {name: (draft / name).stat().st_mtime_ns for name in kept} == before
+
+
+def test_the_adjustment_of_a_trial_is_in_the_files_of_its_model(
+    task: Task, untrained: dict[str, Any], tmp_path: Path
+) -> None:
+    shift = [-0.3, 0.1, 0.4, -0.2]
+    draft = Path(untrained["draft"])
+    paths = [s.path for s in samples_of_test(task)][:4]
+
+    def logits_and_bias() -> tuple[Any, Any]:
+        (bias,) = (v for k, v in load_file(draft / WEIGHTS).items() if k.endswith("classifier.bias"))
+        return onnx_logits(draft, "fp32", paths, 2), bias.numpy()
+
+    assert make(task, untrained)["weights"]["adjustment"] == {}
+    plain, bias = logits_and_bias()
+    made = make(task, untrained, adjustment=shift)
+    assert made["weights"]["adjustment"] == dict(zip(task.dataset.classes, shift, strict=True))
+    adjusted, moved = logits_and_bias()
+    assert np.allclose(moved - bias, shift, atol=1e-6)
+    assert np.allclose(adjusted - plain, shift, atol=1e-4)
+    make(task, untrained, adjustment=shift, made={"weights": made["weights"]})  # a job that goes on: once is enough
+    assert np.allclose(logits_and_bias()[0], adjusted, atol=1e-5)
 
 
 def test_where_the_time_is_over_some_of_the_test_images_stand_for_all(task: Task, untrained: dict[str, Any]) -> None:

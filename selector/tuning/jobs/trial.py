@@ -11,13 +11,14 @@ from safetensors.torch import save_file
 
 from selector.backbones.depth import FreezeDepth
 from selector.profiling.forks import classify_error
+from selector.tuning.adjustment import fit_adjustment
 from selector.tuning.data.split import Split
 from selector.tuning.features import CachedFeatures, FeatureSource, LiveFeatures, fastest_device
 from selector.tuning.jobs.common import STATE, Emit, Task
 from selector.tuning.model import SplitModel, WeightsFrom, build, split_model, weights_digest
 from selector.tuning.preprocess import Augmentation
 from selector.tuning.recipe import Recipe
-from selector.tuning.scores import macro_f1, score
+from selector.tuning.scores import score
 from selector.tuning.trainer import Epoch, Examples, Trained, predict, train
 
 SMALLEST_BATCH = 4
@@ -26,7 +27,8 @@ SMALLEST_BATCH = 4
 def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Train `recipe` within `seconds` and leave weights and validation probabilities in `folder`.
 
-    Returns the scores, learning curve and times as plain values. A batch that does not fit the memory is halved.
+    Returns the scores, learning curve and times as plain values. Scores are of adjusted answers, each by what was
+    fitted on other validation images (`tuning.adjustment`). A batch that does not fit the memory is halved.
     """
     recipe = Recipe.from_json(arguments["recipe"])
     until = None if arguments["seconds"] is None else time.monotonic() + arguments["seconds"]
@@ -39,27 +41,26 @@ def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
     trained, recipe, split, source = run.trained, run.recipe, run.split, run.source
     assert trained.probabilities is not None
     labels = task.labels[examples.validation]
-    plain = macro_f1(trained.probabilities.argmax(axis=1), labels, examples.classes)
     views = symmetric_views(recipe, source)
+    one = kept = fit_adjustment(trained.probabilities[None], labels)
     averaged = None
-    probabilities = trained.probabilities
     if views > 1:
-        many = predict(split.tail, source, examples.validation, views=views)
-        averaged = macro_f1(many.argmax(axis=1), labels, examples.classes)
-        if averaged > plain and arguments["views_allowed"] >= views:
-            probabilities = many
+        averaged = fit_adjustment(predict(split.tail, source, examples.validation, views=views), labels)
+        if averaged.macro_f1 > one.macro_f1 and arguments["views_allowed"] >= views:
+            kept = averaged
         else:
             views = 1
-    np.save(folder / "validation.npy", probabilities)
+    np.save(folder / "validation.npy", kept.probabilities)
     save_file({k: v.contiguous().cpu() for k, v in split.model.state_dict().items()}, folder / STATE)
     return {
-        "macro_f1": macro_f1(probabilities.argmax(axis=1), labels, examples.classes),
-        "macro_f1_one_view": plain,
-        "macro_f1_all_views": averaged,
+        "macro_f1": kept.macro_f1,
+        "macro_f1_one_view": one.macro_f1,
+        "macro_f1_all_views": None if averaged is None else averaged.macro_f1,
         "predict_views": views,
-        "scores": score(probabilities, labels, task.dataset.classes).as_json(),
+        "adjustment": kept.shift.tolist(),  # the weights in STATE are without it
+        "scores": score(kept.probabilities, labels, task.dataset.classes).as_json(),
         # what one inference reaches, where an answer is the mean over several
-        "one_view": score(trained.probabilities, labels, task.dataset.classes).as_json() if views > 1 else None,
+        "one_view": score(one.probabilities, labels, task.dataset.classes).as_json() if views > 1 else None,
         "epochs": [asdict(epoch) for epoch in trained.epochs],
         "stopped": trained.stopped,
         "seconds": trained.seconds,

@@ -46,7 +46,8 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
     Further retrainings are done as far as `more_train_seconds` go. Where not even one fits, the trial's own weights in
     `trial_folder` are taken. A step's figures go out as a "made" event as soon as its files are whole, and what `made`
     holds, of a former job for this very winner, is not done again. `lost`: how such a job was lost in training; the
-    trial's own weights are taken then.
+    trial's own weights are taken then. `adjustment`, fitted on the trial's validation answers, [classes] or empty, goes
+    into the last layer.
 
     Everything should be done within `seconds`. Where that fails, not all of the test images are answered:
     `late_seconds` later no further one is begun. How many are held against torch gives way before that.
@@ -65,9 +66,11 @@ def make_winner(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, 
         split = _with_weights(task, recipe, draft / WEIGHTS)
     else:
         split, seeds, how = _final_weights(task, recipe, arguments, started, emit)
+        adjustment = _adjust(split, arguments["adjustment"], task.dataset.classes)
         save_weights(split.model, draft)
         blocks = {"frozen_blocks": split.frozen_blocks, "total_blocks": split.total_blocks}
-        tell("weights", {"how": how, "seeds": seeds, "lost": arguments["lost"], **blocks})
+        made_how = {"how": how, "seeds": seeds, "lost": arguments["lost"], "adjustment": adjustment}
+        tell("weights", {**made_how, **blocks})
     if "graph" not in made:
         emit({"event": "stage", "stage": "saving"})
         preprocess = preprocess_of(recipe.backbone, recipe.resolution)
@@ -168,6 +171,18 @@ def _final_weights(
     split.model.load_state_dict({k: v / len(seeds) if v.dtype.is_floating_point else v for k, v in total.items()})
     runs = f"mean weights of {len(seeds)} runs (seeds {', '.join(map(str, seeds))})" if len(seeds) > 1 else "one run"
     return split, seeds, f"trained again on train and validation: {runs}{failed}"
+
+
+@torch.no_grad()
+def _adjust(split: SplitModel, shift: Sequence[float], classes: Sequence[str]) -> dict[str, float]:
+    """Add the trial's adjustment to the biases of the last layer, so that every runtime has it; {class: what}.
+
+    Empty where there is none: of a trial that needs none, or of a study from before there were adjustments.
+    """
+    if not any(shift):
+        return {}
+    split.head.bias.add_(torch.tensor(shift, dtype=split.head.bias.dtype, device=split.head.bias.device))
+    return dict(zip(classes, map(float, shift), strict=True))
 
 
 def _with_weights(task: Task, recipe: Recipe, file: Path) -> SplitModel:

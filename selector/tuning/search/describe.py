@@ -1,7 +1,7 @@
 """What a handed over model says of itself: its card, and the record of how it was made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from platform import platform, python_version
@@ -23,6 +23,7 @@ class Origin:
 
     recipe: Recipe
     predict_views: int
+    adjustment: Sequence[float]  # by class, to the last layer's biases; empty or zeros: none
     command: str
     budget_s: float
     weights_digest: str  # of the pretrained weights
@@ -43,6 +44,7 @@ def describe(folder: Path, task: Task, origin: Origin, result: Mapping[str, Any]
         "environment": environment,
         "recipe": origin.recipe.as_json(),
         "seeds": result["seeds"],
+        "adjustment": result["adjustment"],
         "weights_digest": origin.weights_digest,
         "data_digest": task.dataset.split_digest,
         "random_init": task.random_init,
@@ -78,10 +80,21 @@ def _facts(task: Task, origin: Origin, result: Mapping[str, Any], environment: M
         view_kind=origin.recipe.augmentation if origin.predict_views > 1 else "as it is",
         onnx_says=f"ONNX and torch give the same class to {agreement['agree']} of {agreement['images']} test images"
         + ("." if agreement["images"] == agreement["test_images"] else "; time allowed to compare no more."),
-        training=f"Weights: {result['how']}.",
+        training=f"Weights: {result['how']}.{_adjusted(result['adjustment'])}",
         recipe=origin.recipe.as_json(),
         command=origin.command,
         random_init=task.random_init,
         environment=environment,
         test_images=agreement["test_images"],
+    )
+
+
+def _adjusted(adjustment: Mapping[str, float]) -> str:
+    """What the biases hold beside what was trained, for the card."""
+    if not adjustment:
+        return ""
+    told = ", ".join(f"{name} {shift:+.2f}" for name, shift in adjustment.items())
+    return (
+        " So that macro-F1 is highest, and not the number of right answers, the logits are adjusted by what validation "
+        f"images told ({told}); the last layer's biases hold it. Probabilities are adjusted with them."
     )

@@ -51,7 +51,8 @@ def finish(session: Session) -> Winner:
     save = request.save or session.opened.folder / "model"
     digest = session.caching.backbones[recipe.backbone].digest
     place = save.resolve()
-    origin = Origin(recipe, views, request.command, request.budget_s, digest, place.name)
+    adjustment = kept.get("adjustment", [])  # a study from before there were any has none
+    origin = Origin(recipe, views, adjustment, request.command, request.budget_s, digest, place.name)
     ending = _Ending(session, session.crew.alone(session.task), best.number, folder, place, origin)
     made = ending.make()
     ending.hand_over(made)
@@ -90,6 +91,7 @@ class _Ending:
             "expected_seconds": reserve.run_s,
             "trial_folder": str(self.folder),
             "predict_views": self.origin.predict_views,
+            "adjustment": self.origin.adjustment,
             "made": made,
             "lost": "",
         }

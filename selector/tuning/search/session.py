@@ -239,7 +239,8 @@ class Session:
             self.tell(f"trial {trial.number}: pruned after {seconds:.0f} s")
         elif kind == "done":
             self._note(trial, "cached", result["cached"])
-            self._note(trial, "predict_views", result["predict_views"])  # another host may have to make the winner
+            for name in ("predict_views", "adjustment"):  # another host may have to make the winner
+                self._note(trial, name, result[name])
             self.pace.learn_train(running.recipe, result["step_seconds"], result["batch_size"], cached=result["cached"])
             self.pace.learn_start(max(0.1, time.monotonic() - running.stage_began - result["seconds"]))
             result["fill"] = running.fill

@@ -86,7 +86,7 @@ def open_study(request: TuneRequest, dataset: Dataset, name: str, folder: Path) 
         "random_init": request.random_init,
         "sampler": SAMPLER,
         "pruner": f"{PRUNER}; {PRUNED_AMONG}",
-        "objective": "macro-F1 on the validation split",
+        "objective": "macro-F1 on the validation split, logits adjusted by what is fitted on its other folds",
     }
     held = first_wins(storage, study, SETTINGS, settings)
     if held is not settings:  # the draws of the processes before this one, or beside it, are not drawn once more
