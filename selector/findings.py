@@ -37,7 +37,8 @@ class SearchedInVain(NothingFeasible):
 def as_study(result: "TuneResult", budget_s: float, command: str) -> Study:
     """What decisions need of a search: the winner on the test split, each other setup by its best trial.
 
-    `budget_s` seconds were asked for, `command` asks again.
+    `budget_s` seconds were asked for, `command` asks again. Accuracies are of answers that are adjusted for macro-F1,
+    of all setups alike: whichever is trained is handed over so.
     """
     best: dict[tuple[str, str, int], TrialInfo] = {}
     for trial in result.trials:

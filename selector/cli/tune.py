@@ -259,8 +259,9 @@ def _show(result: "TuneResult") -> None:
             f"macro-F1 {one['macro_f1']['value']:.3f}, accuracy {one['accuracy']['value']:.3f}"
         )
     if adjustment := winner.result.get("adjustment"):
-        told = ", ".join(f"{name} {shift:+.2f}" for name, shift in adjustment.items())
-        console.print(f"logits adjusted for macro-F1 by what validation images told: {told}", markup=False)
+        from selector.tuning.adjustment import told
+
+        console.print(f"to raise macro-F1, the odds of classes are shifted: {told(adjustment)}", markup=False)
     rest = agreement["test_images"] - agreement["images"]
     console.print(
         f"ONNX and torch agree on {agreement['agree']} of {agreement['images']} test images"

@@ -307,8 +307,9 @@ def _says(result: Mapping[str, Any], language: str) -> tuple[str, ...]:
         ),
     ]
     if adjustment := result.get("adjustment"):
-        told = ", ".join(f"{name} {shift:+.2f}" for name, shift in adjustment.items())
-        says.append(text("study_adjusted", language, shifts=told))
+        from selector.tuning.adjustment import told as factors
+
+        says.append(text("study_adjusted", language, factors=factors(adjustment)))
     if (tested := result["test"]["images"]) < agreement["test_images"]:
         says.append(text("study_tested", language, images=tested, all=agreement["test_images"]))
     if "test" in int8:

@@ -243,11 +243,6 @@ class _Run:
         return self.tail if self.average is None else self.average
 
 
-def tail_outputs(tail: nn.Module) -> int:
-    """Classes that a tail tells apart."""
-    return [module for module in tail.modules() if isinstance(module, nn.Linear)][-1].out_features
-
-
 def _optimiser(split: SplitModel, recipe: Recipe) -> torch.optim.Optimizer:
     """Two rates (P13), and no decay on norms and biases, which only shrinks what they have to carry."""
     head = {id(p) for p in split.head.parameters()}

@@ -84,6 +84,17 @@ def test_beside_the_latency_of_one_inference_stands_what_one_inference_reaches(
     assert "4 inferences an answer; one view alone" in " ".join(capsys.readouterr().out.split())
 
 
+def test_it_says_which_odds_the_model_shifts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = make_study(tmp_path)
+    for language in ("en", "zh"):
+        assert not [s for s in study_view(result, language).says if "odds" in s or "胜算" in s]
+    result.winner.result["adjustment"] = {"a": -0.5, "b": 0.5}
+    for language in ("en", "zh"):
+        assert [s for s in study_view(result, language).says if "a × 0.61, b × 1.65" in s]
+    _show(result)
+    assert "the odds of classes are shifted: a × 0.61, b × 1.65" in " ".join(capsys.readouterr().out.split())
+
+
 def test_macro_f1_says_over_how_many_classes_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = make_study(tmp_path)
     labels = np.arange(40) % 2  # no image of the third class

@@ -51,6 +51,8 @@ def test_a_search_ends_within_its_budget_with_a_whole_model(cells: Path, weights
         "images": len(test),
         "test_images": len(test),
     }
+    fitted = json.loads((result.folder / "trials" / str(result.winner.trial) / "result.json").read_text())["adjustment"]
+    assert list(result.winner.result["adjustment"].values()) == (fitted if any(fitted) else [])
     assert "test" in result.winner.result["int8"] or "left_out" in result.winner.result["int8"]
     assert {p.phase for p in heard} == {"data", "screening", "search", "winner"}
     assert any(p.passing and p.phase == "search" and p.says.startswith("trial 0: ") for p in heard)
@@ -160,7 +162,7 @@ def test_resume_under_a_tighter_limit_hands_over_what_keeps_it(cells: Path, weig
     (done,) = study.get_trials(states=(TrialState.COMPLETE,))
     for resolution, value in ((96, 0.999), (64, 0.99)):  # of another host: their weights and results are not here
         params = {**done.params, "resolution": resolution, "augmentation": "flip", "epochs": 3}
-        attrs = {"outcome": "complete", "predict_views": 2}
+        attrs = {"outcome": "complete", "predict_views": 2, "adjustment": [9.0] * 4, "adjustment_one_view": [0.1] * 4}
         study.add_trial(
             optuna.create_trial(value=value, params=params, distributions=done.distributions, user_attrs=attrs)
         )
@@ -170,6 +172,7 @@ def test_resume_under_a_tighter_limit_hands_over_what_keeps_it(cells: Path, weig
     assert (winner.trial, winner.recipe.resolution, winner.predict_views) == (number, 64, 1)
     views = json.loads((winner.folder / "preprocessing.json").read_text())["views"]
     assert views["count"] == 1
+    assert set(winner.result["adjustment"].values()) == {0.1}  # what was fitted on one view
 
 
 def command(data: Path, weights: Path, *more: str) -> list[str]:

@@ -42,22 +42,23 @@ def run_trial(task: Task, arguments: dict[str, Any], emit: Emit) -> dict[str, An
     assert trained.probabilities is not None
     labels = task.labels[examples.validation]
     views = symmetric_views(recipe, source)
+    views = views if arguments["views_allowed"] >= views else 1
+    every = predict(split.tail, source, examples.validation, views=views) if views > 1 else trained.probabilities[None]
+    began = time.monotonic()
     one = kept = fit_adjustment(trained.probabilities[None], labels)
-    averaged = None
-    if views > 1:
-        averaged = fit_adjustment(predict(split.tail, source, examples.validation, views=views), labels)
-        if averaged.macro_f1 > one.macro_f1 and arguments["views_allowed"] >= views:
-            kept = averaged
-        else:
-            views = 1
+    if views > 1 and (averaged := fit_adjustment(every, labels)).macro_f1 > one.macro_f1:
+        kept = averaged
+    else:
+        views = 1
+    fit_seconds = time.monotonic() - began
     np.save(folder / "validation.npy", kept.probabilities)
     save_file({k: v.contiguous().cpu() for k, v in split.model.state_dict().items()}, folder / STATE)
     return {
         "macro_f1": kept.macro_f1,
-        "macro_f1_one_view": one.macro_f1,
-        "macro_f1_all_views": None if averaged is None else averaged.macro_f1,
         "predict_views": views,
         "adjustment": kept.shift.tolist(),  # the weights in STATE are without it
+        "adjustment_one_view": one.shift.tolist(),
+        "fit_seconds": fit_seconds,  # of the adjustments
         "scores": score(kept.probabilities, labels, task.dataset.classes).as_json(),
         # what one inference reaches, where an answer is the mean over several
         "one_view": score(one.probabilities, labels, task.dataset.classes).as_json() if views > 1 else None,

@@ -8,6 +8,7 @@ from platform import platform, python_version
 from typing import Any
 
 from selector.hardware.fingerprint import installed_version
+from selector.tuning.adjustment import told
 from selector.tuning.card import CardFacts, model_card
 from selector.tuning.jobs.common import Task
 from selector.tuning.place import CARD, MODEL_FILES, RECORD, SETTINGS, WEIGHTS
@@ -93,8 +94,8 @@ def _adjusted(adjustment: Mapping[str, float]) -> str:
     """What the biases hold beside what was trained, for the card."""
     if not adjustment:
         return ""
-    told = ", ".join(f"{name} {shift:+.2f}" for name, shift in adjustment.items())
     return (
-        " So that macro-F1 is highest, and not the number of right answers, the logits are adjusted by what validation "
-        f"images told ({told}); the last layer's biases hold it. Probabilities are adjusted with them."
+        " To raise macro-F1, which counts every class the same, the odds of classes are shifted by what validation "
+        f"images told ({told(adjustment)}). The last layer's biases hold it: probabilities are shifted with them, and "
+        "accuracy may be lower for it."
     )

@@ -46,12 +46,13 @@ def finish(session: Session) -> Winner:
     kept = {**best.user_attrs, **result}
     recipe = replace(recipe, batch_size=kept.get("batch_size", recipe.batch_size))
     views, validation = kept.get("predict_views", 1), result.get("scores", {})
+    adjustment = kept.get("adjustment", [])
     if views > session.views_allowed(recipe):  # this run's limit on latency is tighter than the trial's was
         views, validation = 1, result.get("one_view") or {}
+        adjustment = kept.get("adjustment_one_view", [])
     save = request.save or session.opened.folder / "model"
     digest = session.caching.backbones[recipe.backbone].digest
     place = save.resolve()
-    adjustment = kept.get("adjustment", [])  # a study from before there were any has none
     origin = Origin(recipe, views, adjustment, request.command, request.budget_s, digest, place.name)
     ending = _Ending(session, session.crew.alone(session.task), best.number, folder, place, origin)
     made = ending.make()

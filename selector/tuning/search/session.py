@@ -239,10 +239,15 @@ class Session:
             self.tell(f"trial {trial.number}: pruned after {seconds:.0f} s")
         elif kind == "done":
             self._note(trial, "cached", result["cached"])
-            for name in ("predict_views", "adjustment"):  # another host may have to make the winner
+            for name in (
+                "predict_views",
+                "adjustment",
+                "adjustment_one_view",
+            ):  # another host may have to make the winner
                 self._note(trial, name, result[name])
             self.pace.learn_train(running.recipe, result["step_seconds"], result["batch_size"], cached=result["cached"])
-            self.pace.learn_start(max(0.1, time.monotonic() - running.stage_began - result["seconds"]))
+            worked = result["seconds"] + result["fit_seconds"]
+            self.pace.learn_start(max(0.1, time.monotonic() - running.stage_began - worked))
             result["fill"] = running.fill
             write_whole(self._folder(trial.number) / "result.json", json.dumps(result))
             former = best_trial(self.opened)
@@ -306,8 +311,11 @@ class Session:
 
 
 def enqueue_first(opened: OpenStudy, trials: list[tuple[str, dict[str, Any]]]) -> None:
-    """Queue the trials to begin with, once in the study's life."""
+    """Queue the trials to begin with, once in the study's life, whatever a run with another budget would begin with."""
+    held = {trial.user_attrs.get("origin") for trial in patiently(lambda: opened.study.get_trials(deepcopy=False))}
     for origin, params in trials:
+        if origin in held:
+            continue
         patiently(lambda p=params, o=origin: opened.study.enqueue_trial(p, {"origin": o}, skip_if_exists=True))  # type: ignore[misc]
 
 

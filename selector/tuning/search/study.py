@@ -91,7 +91,7 @@ def open_study(request: TuneRequest, dataset: Dataset, name: str, folder: Path) 
     held = first_wins(storage, study, SETTINGS, settings)
     if held is not settings:  # the draws of the processes before this one, or beside it, are not drawn once more
         study.sampler = sampler(_further_seed(study, request))
-    if differing := [key for key in ("data", "seed", "random_init") if held[key] != settings[key]]:
+    if differing := [k for k in ("data", "seed", "random_init", "objective") if held[k] != settings[k]]:
         raise InvalidInput(
             [
                 f"the study {name!r} was made with {key} {held[key]!r} and cannot go on with {settings[key]!r}"
