@@ -1,0 +1,81 @@
+"""Which jobs one worker process measures, and which are measured in turns together."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import TypeVar
+
+from selector.profiling import runtimes
+from selector.profiling.files import model_recipe
+from selector.profiling.jobs import InferenceJob, ThroughputJob, TrainingJob
+from selector.profiling.material import Material
+
+SET_SIZE = 64
+"""Most models that are timed in turns, of all runtimes together.
+
+With a window of 0.05 to 0.5 s each, a round of so many takes about ten seconds and a measurement at least nine rounds:
+longer than the spells of some seconds in which other machines of the same host slow this one down, so that one falls on
+one or two windows of a model and not on most of them. More would make rounds longer and gain nothing; each is a process
+that has its runtime loaded.
+"""
+
+SET_MEMORY = 0.85
+"""Largest share of the free memory that the models of one set may take: all are loaded at once."""
+
+OWN_BYTES = 20 << 20
+"""What a model costs beside its weights, counted like its file: the process that it has to itself, its activations."""
+
+WAITING, LOADING = 2.0, 4.5
+"""What a model takes while it waits for its turn, and while it is loaded, as multiples of its file and OWN_BYTES.
+
+VGG-11, whose file has 507 MB: 1042 MB and 2245 MB in ONNX Runtime, 548 MB and 1730 MB in OpenVINO, less in PyTorch,
+which maps the file; MobileNetV3-Small, 10 MB: 53 and 97 MB, 28 and 141 MB (two threads, freed memory given back before
+the wait).
+"""
+
+J = TypeVar("J", InferenceJob, ThroughputJob, TrainingJob)
+
+
+def lanes(jobs: Sequence[J]) -> list[list[J]]:
+    """The jobs that one process can measure: of one runtime and one thread count."""
+    found: dict[tuple[str, int], list[J]] = {}
+    for job in jobs:
+        found.setdefault((job.runtime, job.threads), []).append(job)
+    return list(found.values())
+
+
+def halls(jobs: Sequence[InferenceJob]) -> list[list[InferenceJob]]:
+    """The jobs whose runtimes may take turns: all on the CPU, and each lane of a GPU by itself.
+
+    A GPU that waits for the CPU's turns lowers its clocks, and raises them in the windows that are timed.
+    """
+    found: dict[tuple[str, int] | None, list[InferenceJob]] = {}
+    for lane in lanes(jobs):
+        job = lane[0]
+        alone = runtimes.runtime(job.runtime).device == "gpu"
+        found.setdefault((job.runtime, job.threads) if alone else None, []).extend(lane)
+    return list(found.values())
+
+
+def sets(jobs: Sequence[InferenceJob], material: Material, room: float) -> Iterator[list[InferenceJob]]:
+    """Cut jobs into sets of about the same size whose models take `room` bytes at most, or are of one job.
+
+    One lane after the other, so that as few sets as possible span several: each lane of a set starts a process, which
+    imports its runtime.
+    """
+    ordered = [job for lane in lanes(jobs) for job in lane]
+    most = ceil(len(ordered) / max(1, ceil(len(ordered) / SET_SIZE)))
+    current: list[InferenceJob] = []
+    sizes: list[int] = []
+    for job in ordered:
+        sizes.append(model_recipe(job, material).path.stat().st_size + OWN_BYTES)
+        if current and (len(current) >= most or _taken(sizes) > room):
+            yield current
+            current, sizes = [], sizes[-1:]
+        current.append(job)
+    if current:
+        yield current
+
+
+def _taken(sizes: Sequence[int]) -> float:
+    """Bytes that models of these sizes take at most: all wait but the largest, which is being loaded."""
+    return WAITING * sum(sizes) + (LOADING - WAITING) * max(sizes)
