@@ -5,7 +5,8 @@ and says how many it wants next and when it has enough:
 
 1. *Warm-up* until the last three windows each lie within 10 % of their mean, with a cap. Those three windows are the
    first of the steady state.
-2. *Steady state* until the confidence interval of the median is narrow enough, the two halves of the run agree, and
+2. *Steady state* until the confidence interval of the median is narrow enough, that of independent samples and, with
+   more room, the one that allows for windows that differ; the two halves of the run agree, and
    there are enough samples for a bound on the 90th percentile where those are cheap; or until the deadline. Between two
    windows of a configuration lie those of all others (`rounds`), so a spell of noise falls on a few windows of each.
 
@@ -20,7 +21,13 @@ from math import ceil
 
 import numpy as np
 
-from selector.profiling.intervals import P90_SAMPLES, lower_rank, median_interval_of_windows, p90_bound
+from selector.profiling.intervals import (
+    P90_SAMPLES,
+    lower_rank,
+    median_interval,
+    median_interval_of_windows,
+    p90_bound,
+)
 
 PROTOCOL_VERSION = "4"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
@@ -63,7 +70,8 @@ class Settings:
     warmup_tolerance: float = 0.10  # of the mean of the last `warmup_windows` windows
     warmup_cap_s: float = 10.0
     min_windows: int = 9  # windows of steady state, spread over the rounds
-    target: float = 0.02  # half width of the median's interval, relative to the median
+    target: float = 0.02  # half width of the median's interval, relative to the median, were samples independent
+    spread: float = 0.04  # … and with what windows differ by: the interval that is told
     drift: float = 0.05  # the medians of the first and the second half may differ by so much
     confidence: float = 0.95
     tail_budget_s: float = 1.0  # samples for the p90 bound are collected where they cost no more than this
@@ -291,9 +299,12 @@ class Tracker:
         if lower_rank(len(samples), (1 - s.confidence) / 2) < 1:
             return f"{len(samples)} samples are too few for an interval"
         median = float(np.median(samples))
-        low, high = median_interval_of_windows(steady, s.confidence)
-        if max(high - median, median - low) > s.target * median:
-            return f"the median's interval is wider than ±{s.target:.0%}"
+        for (low, high), most in (
+            (median_interval(samples, s.confidence), s.target),
+            (median_interval_of_windows(steady, s.confidence), s.spread),
+        ):
+            if max(high - median, median - low) > most * median:
+                return f"the median's interval is wider than ±{most:.0%}"
         half = len(steady) // 2
         first, second = (float(np.median([x for w in part for x in w])) for part in (steady[:half], steady[half:]))
         if abs(first - second) > s.drift * median:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from selector.profiling.intervals import median_interval
 from selector.profiling.protocol import EVERY_P90, LONG_S, Settings, Tracker, settled
 
 SETTINGS = Settings(window_s=0.01, min_windows=6, deadline_s=1.0, warmup_cap_s=0.5, tail_budget_s=0.2)
@@ -54,6 +55,17 @@ def test_windows_that_differ_are_not_taken_for_so_many_independent_samples() -> 
         tracker.add([level * x for x in (0.999, 1.0, 1.0, 1.001)])
     assert not tracker.finished
     assert tracker.measurement().reason == "the median's interval is wider than ±2%"
+
+
+def test_a_spell_in_a_third_of_the_windows_is_seen_where_so_many_samples_are_sure() -> None:
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=1.0, tail_budget_s=0.0, drift=1.0))
+    levels = iter([1.0, 1.0, 1.0, 1.1, 1.0, 1.0, 1.1, 1.0, 1.1] * 100)
+    while len(tracker.windows) < tracker.settings.min_windows:
+        level = next(levels)
+        tracker.add([level * x for x in np.linspace(0.999, 1.001, 10)])
+    low, high = median_interval([x for window in tracker.windows for x in window])
+    assert high - low < 0.005
+    assert tracker.measurement().reason == "the median's interval is wider than ±4%"
 
 
 def test_a_noisy_configuration_runs_to_its_deadline_and_is_marked() -> None:

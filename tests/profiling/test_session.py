@@ -21,7 +21,14 @@ from selector.profiling.runtimes.export import recipe
 from selector.profiling.session import Session, Sink, Thoroughness
 
 QUICK = Settings(
-    window_s=0.005, min_windows=3, warmup_cap_s=0.3, deadline_s=0.5, target=0.5, drift=1.0, tail_budget_s=0.1
+    window_s=0.005,
+    min_windows=3,
+    warmup_cap_s=0.3,
+    deadline_s=0.5,
+    target=0.5,
+    spread=0.5,
+    drift=1.0,
+    tail_budget_s=0.1,
 )
 SMALL = "mobilenetv3_small_050"
 
