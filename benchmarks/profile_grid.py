@@ -244,7 +244,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         "peer_wall_s": peer_s,
         "peer_wall_fixed_s": [wall - extra for wall, extra in zip(peer_s, extra_s, strict=True)],
         "peer_wide": [sum(one["half_width"] > TARGET for one in run.values()) for run in theirs],
-        "wide": [sum((w := r["half_width"][i]) is None or w > TARGET for r in rows) for i in (0, 1)],
+        "unsettled": [sum(not r["stable"][i] for r in rows) for i in (0, 1)],
         "times_faster": times_faster,  # each of the peer's runs by each of the grid's
         "within_5_percent": within,
         "worst_apart": max((r["apart"] for r in rows if r["apart"] is not None), default=None),
@@ -297,11 +297,11 @@ def page(result: dict[str, Any]) -> str:
         f"A script that follows timm's protocol took {peer_a:.0f} and {peer_b:.0f} s for the same configurations at "
         f"the same interval (±2 %), {fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
         f"{min(result['times_faster']):.2f} to {max(result['times_faster']):.2f} times as fast (each run of the one by "
-        f"each of the other). Intervals wider than ±2 % at the end: {result['wide'][0]} and {result['wide'][1]} here, "
+        f"each of the other). Not settled at the end: {result['unsettled'][0]} and {result['unsettled'][1]} here, "
         f"{result['peer_wide'][0]} and {result['peer_wide'][1]} there. The peer measures a median alone, in each "
         "library as it comes; the grid also load, first inference, peak memory, file size, agreement and, for "
         f"{result['p90'][0]} and {result['p90'][1]} configurations, a bound on the 90th percentile. Its intervals "
-        "allow for windows that differ, the peer's take its samples for independent.",
+        "allow for windows that differ, by ±4 % at most, the peer's take its samples for independent, as the ±2 % do.",
         "",
         f"A/A: {result['within_5_percent']:.1%} of configurations agree within ±5 % on the median, the worst are "
         f"{result['worst_apart']:.1%} apart; of the {result['stable']} that both runs call stable the worst are "

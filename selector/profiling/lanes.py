@@ -22,7 +22,14 @@ SET_MEMORY = 0.85
 """Largest share of the free memory that the models of one set may take: all are loaded at once."""
 
 OWN_BYTES = 20 << 20
-"""What a model costs beside its weights, counted like its file: the process that it has to itself, its activations."""
+"""What a model at 224 px costs beside its weights, counted like its file: the process that it has to itself and, in
+proportion to its pixels, its activations."""
+
+LANE_BYTES = 200 << 20
+"""What a worker takes that has imported its runtime: between ONNX Runtime's and PyTorch's, roughly."""
+
+GPU_SET_SIZE = 12
+"""Most models that are loaded on a GPU at once: nobody counts its memory, and its lanes do not alternate."""
 
 WAITING, LOADING = 2.0, 4.5
 """What a model takes while it waits for its turn, and while it is loaded, as multiples of its file and OWN_BYTES.
@@ -63,19 +70,20 @@ def sets(jobs: Sequence[InferenceJob], material: Material, room: float) -> Itera
     imports its runtime.
     """
     ordered = [job for lane in lanes(jobs) for job in lane]
-    most = ceil(len(ordered) / max(1, ceil(len(ordered) / SET_SIZE)))
+    if not ordered:
+        return
+    size = SET_SIZE if runtimes.runtime(ordered[0].runtime).device == "cpu" else GPU_SET_SIZE
+    most = ceil(len(ordered) / ceil(len(ordered) / size))
     current: list[InferenceJob] = []
-    sizes: list[int] = []
     for job in ordered:
-        sizes.append(model_recipe(job, material).path.stat().st_size + OWN_BYTES)
-        if current and (len(current) >= most or _taken(sizes) > room):
+        if current and (len(current) >= most or _taken([*current, job], material) > room):
             yield current
-            current, sizes = [], sizes[-1:]
+            current = []
         current.append(job)
-    if current:
-        yield current
+    yield current
 
 
-def _taken(sizes: Sequence[int]) -> float:
-    """Bytes that models of these sizes take at most: all wait but the largest, which is being loaded."""
-    return WAITING * sum(sizes) + (LOADING - WAITING) * max(sizes)
+def _taken(jobs: Sequence[InferenceJob], material: Material) -> float:
+    """Bytes that the models of these jobs take at most: all wait but the largest, which is being loaded."""
+    sizes = [model_recipe(job, material).path.stat().st_size + OWN_BYTES * job.resolution**2 / 224**2 for job in jobs]
+    return WAITING * sum(sizes) + (LOADING - WAITING) * max(sizes) + LANE_BYTES * len(lanes(jobs))

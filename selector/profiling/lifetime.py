@@ -138,7 +138,7 @@ def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> in
         step,
         tracker.next_window(),
         at_least=settings.min_window,
-        limit_s=4 * settings.window_s,
+        limit_s=max(4 * settings.window_s, 2 * tracker.expected_window_s()),
         first_counts=first_counts,
     )
     tracker.add(samples, others.share(before, others.read(), threads))

@@ -93,7 +93,8 @@ def _named(grid: Grid, machine: Machine) -> dict[str, dict[str, bool]]:
     named: dict[str, dict[str, bool]] = {}
     for name, precision in map(pinned_precision, grid.runtimes or usable_runtimes(machine)):
         asked = named.setdefault(name, {})
-        asked.update(dict.fromkeys(grid.precisions, False) if precision is None else {precision: True})
+        for each in grid.precisions if precision is None else (precision,):
+            asked[each] = asked.get(each, False) or precision is not None
     return named
 
 
@@ -148,6 +149,7 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
 def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
     """Precisions that would go unmeasured although the grid names them."""
     names = [name for name in _named(grid, machine) if name in runtimes.RUNTIMES]
+    pins = {precision for _, precision in map(pinned_precision, grid.runtimes)}
     training = training_offers(names, machine) if grid.freezes else {}
     trained = {p for precisions in training.values() for p in precisions}
     offered = list(dict.fromkeys(p for n in names for p in runtimes.runtime(n).availability(machine).precisions))
@@ -155,9 +157,10 @@ def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
         for precision in grid.precisions:
             if precision not in offered and precision not in trained:
                 yield _not_offered(precision, offered)
-    elif all(":" in entry for entry in grid.runtimes) and (moot := set(grid.precisions) - trained - {"fp32"}):
+    elif all(":" in entry for entry in grid.runtimes) and (moot := set(grid.precisions) - pins - trained - {"fp32"}):
         yield f"--precision {', '.join(sorted(moot))} is measured nowhere: each --runtime names a precision of its own"
-    elif "amp" in grid.precisions and training and "amp" not in trained:
+        return
+    if grid.runtimes and "amp" in grid.precisions and training and "amp" not in trained:
         yield f"{' and '.join(training)} cannot train in 'amp' here: the hardware computes in no half-width numbers"
     if training and grid.precisions and not trained & set(grid.precisions) and set(grid.precisions) <= set(offered):
         asked, possible = ", ".join(grid.precisions), " or ".join(sorted(trained, reverse=True))

@@ -215,6 +215,10 @@ class Tracker:
         tail = ceil((P90_SAMPLES - s.min_window) / (s.min_windows - 1)) if self._tail_wanted(last) else 0
         return max(s.min_window, tail, min(1024, ceil(s.window_s / max(last, 1e-9))))
 
+    def expected_window_s(self) -> float:
+        """Seconds that the next window takes if its samples take what the last ones did; 0: nothing is known."""
+        return (self._last_s() or 0.0) * self.next_window()
+
     def first_counts(self) -> bool:
         """Whether the first inference of the next window is a sample, see LONG_S."""
         last = self._last_s()

@@ -93,7 +93,8 @@ def run_worker(task: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
             _kill(process)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # what a dead worker has not read is flushed once more
+                        pipe.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

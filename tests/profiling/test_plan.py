@@ -121,6 +121,22 @@ def test_a_precision_that_no_runtime_is_left_for_is_a_fault() -> None:
         plan(Grid(("resnet18",), ("onnxruntime:int8-static",), ("int8-dynamic",)), MACHINE)
 
 
+def test_a_precision_that_a_runtime_is_pinned_to_is_measured_there_whatever_else_names_it() -> None:
+    def measured(runtimes: tuple[str, ...], precisions: tuple[str, ...]) -> set[tuple[str, str]]:
+        jobs = plan(Grid(("resnet18",), runtimes, precisions), MACHINE)
+        return {(job.runtime, job.precision) for job in jobs if isinstance(job, InferenceJob)}
+
+    assert measured(("onnxruntime:int8-static",), ("int8-static",)) == {("onnxruntime", "int8-static")}
+    for order in (("onnxruntime", "onnxruntime:int8-static"), ("onnxruntime:int8-static", "onnxruntime")):
+        assert measured(order, ("fp32",)) == {("onnxruntime", "fp32"), ("onnxruntime", "int8-static")}
+
+
+def test_a_pin_holds_in_whatever_order_it_is_named() -> None:
+    for order in (("onnxruntime", "onnxruntime:amp"), ("onnxruntime:amp", "onnxruntime")):
+        with pytest.raises(InvalidInput, match="'onnxruntime' offers no 'amp'"):
+            plan(Grid(("resnet18",), order, ("fp32", "amp"), freezes=(FreezeDepth("head"),)), MACHINE)
+
+
 def test_a_gpu_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selector.profiling.runtimes.base.library_version", lambda distribution, module: "2.14.1")
     machine = replace(MACHINE, isa=(), gpus=(Gpu("NVIDIA L4", compute_capability="8.9"),))

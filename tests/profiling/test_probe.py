@@ -136,7 +136,7 @@ def test_a_runtime_that_is_missing_there_fails_its_models_alone(archive: Path, t
     assert {r.conditions.runtime for r in load([tmp_path / "figures.json"]).records} == {"onnxruntime"}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_its_protocol_is_the_products(seed: int) -> None:
     rng = np.random.default_rng(seed)
     tracker, run = Tracker(), probe_device.Run()
@@ -145,7 +145,10 @@ def test_its_protocol_is_the_products(seed: int) -> None:
         size = tracker.next_window()
         assert run.next_window() == size
         window = list(
-            level * (1 + 0.02 * (seed // 2) * rng.standard_normal(size)) + (3.0 if len(run.windows) < 2 else 0)
+            level
+            * (1 + 0.02 * (seed // 3) * rng.standard_normal(size))
+            * (1 + 0.01 * (seed % 4) * rng.standard_normal())
+            + (3.0 if len(run.windows) < 2 else 0)
         )
         tracker.add(window)
         run.add(window)
