@@ -2,12 +2,12 @@
 
     python benchmarks/profile_grid.py            # about a quarter of an hour on two quiet cores
 
-Twelve backbones of four families on torch-eager, onnxruntime and openvino in fp32, and on onnxruntime in int8-static.
-Model files are made before anything is timed, and the agreement of int8 with fp32, which is kept beside them, is
-measured; how much longer that makes a first run is told. The peer is one process a model: import, load, 10 warm-up
-inferences and 40 timed ones (timm's benchmark.py at batch 1); where its median's 95 % interval is then wider than the
-product's target (±2 %) it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own
-deadline.
+Twelve backbones of four families on torch-eager, onnxruntime and openvino in fp32, and on onnxruntime in int8-static,
+by one command. Model files are made before anything is timed, and the agreement of int8 with fp32, which is kept beside
+them, is measured; how long the int8 part with it takes is told. The peer is one process a model: import, load, 10
+warm-up inferences and 40 timed ones (timm's benchmark.py at batch 1); where its median's 95 % interval is then wider
+than the product's target (±2 %) it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's
+own deadline. The peer's interval takes its samples for independent, the product's allows for windows that differ.
 Both sides run twice, in turns. The peer uses each library as it comes, C allocator included; only denormal numbers are
 flushed, which its random weights bring about and which would make it slower than it is. Writes
 results/profile_grid.json and .md beside this file.
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +32,8 @@ BACKBONES = (
     *("efficientnet_b0", "efficientnet_b1", "tf_efficientnet_lite0"),
     *("mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100"),
 )
-COMMANDS = (("torch-eager,onnxruntime,openvino", "fp32"), ("onnxruntime", "int8-static"))
+INT8 = "onnxruntime:int8-static"
+RUNTIMES = ("torch-eager", "onnxruntime", "openvino", INT8)
 WARM_UP, TIMED, TARGET, DEADLINE_S = 10, 40, 0.02, 20.0
 LONGEST_S = 12 * 60
 RESULTS = Path(__file__).parent / "results"
@@ -51,15 +53,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("SELECTOR_HOME", folder)
         files = make_files()
-        agreement_run = run_command(COMMANDS[-1], Path(folder) / "agreement")
+        agreement_s, _ = run_command([INT8], Path(folder) / "agreement")
         first = grid_run(Path(folder) / "a")
         theirs = [peer_run(files)]
         second = grid_run(Path(folder) / "b")
         theirs.append(peer_run(files))
-    result = {
-        **compare(first, second, theirs),
-        "int8_wall_s": {"first": agreement_run[0], "then": [run["walls_s"][-1] for run in (first, second)]},
-    }
+    result = {**compare(first, second, theirs), "int8_first_s": agreement_s}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "profile_grid.json").write_text(json.dumps(result, indent=2) + "\n")
     (RESULTS / "profile_grid.md").write_text(page(result))
@@ -77,47 +76,42 @@ from selector.profiling.material import Material
 from selector.profiling.plan import Grid, plan
 from selector.profiling.runtimes.export import make
 files = []
-for names, precision in json.loads(sys.argv[1]):
-    for job in plan(Grid(tuple(sys.argv[2:]), tuple(names.split(",")), (precision,)), detect()):
-        make(model_recipe(job, Material()))
-        if reference := reference_recipe(job, Material()):
-            make(reference)
-        path = str(model_recipe(job, Material()).path)
-        files.append([job.runtime, job.backbone, job.precision, job.resolution, path])
+for job in plan(Grid(tuple(sys.argv[2:]), tuple(json.loads(sys.argv[1]))), detect()):
+    make(model_recipe(job, Material()))
+    if reference := reference_recipe(job, Material()):
+        make(reference)
+    path = str(model_recipe(job, Material()).path)
+    files.append([job.runtime, job.backbone, job.precision, job.resolution, path])
 print(json.dumps(files))
 """
-    command = [sys.executable, "-c", script, json.dumps(COMMANDS), *BACKBONES]
+    command = [sys.executable, "-c", script, json.dumps(RUNTIMES), *BACKBONES]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return {(runtime, name, precision): (pixels, path) for runtime, name, precision, pixels, path in found}
 
 
-def run_command(what: tuple[str, str], folder: Path) -> tuple[float, dict[str, Any]]:
-    """One command of the grid, with the folder's store; wall time and document."""
+def run_command(names: Sequence[str], folder: Path) -> tuple[float, dict[str, Any]]:
+    """The command for these runtimes, with the folder's store; wall time and document."""
     folder.mkdir(exist_ok=True)
-    names, precision = what
-    output = folder / f"{precision}.json"
+    output = folder / "profile.json"
     selector = str(Path(sys.executable).with_name("selector"))
-    command = [selector, "profile", *BACKBONES, "--runtime", names, "--precision", precision, "--quiet"]
+    command = [selector, "profile", *BACKBONES, "--runtime", ",".join(names), "--quiet", "-o", str(output)]
     environment = {**os.environ, "SELECTOR_STORE": str(folder / "evidence.db")}
     start = time.monotonic()
-    subprocess.run([*command, "-o", str(output)], check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.monotonic() - start, json.loads(output.read_text())
 
 
 def grid_run(folder: Path) -> dict[str, Any]:
-    """Both commands of the grid, with a store of their own; wall times and documents."""
-    walls, documents = zip(*(run_command(what, folder) for what in COMMANDS), strict=True)
-    records = [record for document in documents for record in document["records"]]
+    """The grid, with a store of its own: wall time, medians and document."""
+    wall_s, document = run_command(RUNTIMES, folder)
+    medians = [record for record in document["records"] if record["metric"] == "latency_ms_p50"]
     return {
-        "wall_s": sum(walls),
-        "walls_s": walls,
-        "timed_s": sum(document["timed_s"] for document in documents),
-        "medians": {
-            (r["runtime"], r["backbone"], r["precision"]): r for r in records if r["metric"] == "latency_ms_p50"
-        },
-        "failures": [failure for document in documents for failure in document["failures"]],
-        "document": documents[0],
+        "wall_s": wall_s,
+        "timed_s": document["timed_s"],
+        "medians": {(r["runtime"], r["backbone"], r["precision"]): r for r in medians},
+        "failures": document["failures"],
+        "document": document,
     }
 
 
@@ -156,7 +150,7 @@ def peer(runtime: str, backbone: str, pixels: int, file: str) -> dict[str, Any]:
 
 def half_width(times: list[float]) -> float:
     """Half width of the median's 95 % interval, relative to the median."""
-    from selector.profiling.protocol import median_interval
+    from selector.profiling.intervals import median_interval
 
     low, high = median_interval(times)
     middle = median(times)
@@ -250,13 +244,14 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         "peer_wall_s": peer_s,
         "peer_wall_fixed_s": [wall - extra for wall, extra in zip(peer_s, extra_s, strict=True)],
         "peer_wide": [sum(one["half_width"] > TARGET for one in run.values()) for run in theirs],
-        "wide": [sum((w := r["half_width"][i]) is None or w > TARGET for r in rows) for i in (0, 1)],
+        "unsettled": [sum(not r["stable"][i] for r in rows) for i in (0, 1)],
         "times_faster": times_faster,  # each of the peer's runs by each of the grid's
         "within_5_percent": within,
         "worst_apart": max((r["apart"] for r in rows if r["apart"] is not None), default=None),
         "worst_apart_stable": worst["both"],  # of those that both runs call stable
         "worst_apart_stable_in_one": worst["either"],
         "stable": sum(all(r["stable"]) for r in rows),
+        "p90": [sum(r["metric"] == "latency_ms_p90" for r in run["document"]["records"]) for run in (a, b)],
         "failures": a["failures"] + b["failures"],
         "goals": {
             "at most 12 minutes": max(walls) <= LONGEST_S,
@@ -285,7 +280,6 @@ def page(result: dict[str, Any]) -> str:
     """The result as a short page."""
     a, b = result["wall_s"]
     (peer_a, peer_b), (fixed_a, fixed_b) = result["peer_wall_s"], result["peer_wall_fixed_s"]
-    int8_a, int8_b = result["int8_wall_s"]["then"]
     disturbed_a, disturbed_b = (sum(row["disturbed"][i] for row in result["rows"]) for i in (0, 1))
     outside = " and ".join(f"{share:.0%}" for share in result["outside_timed"])
     lines = [
@@ -297,16 +291,17 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"{result['configurations']} configurations took {a:.0f} and {b:.0f} s with model files at hand; {outside} of "
         "that was spent outside timed inference (imports, loads, first and uncounted inferences). The agreement of "
-        "int8 with fp32 was known from an earlier run: where it is measured first, the int8 part takes "
-        f"{result['int8_wall_s']['first']:.0f} s and not {int8_a:.0f} and {int8_b:.0f} s.",
+        "int8 with fp32 was known from an earlier run, which measured it: the int8 part by itself took "
+        f"{result['int8_first_s']:.0f} s then.",
         "",
         f"A script that follows timm's protocol took {peer_a:.0f} and {peer_b:.0f} s for the same configurations at "
         f"the same interval (±2 %), {fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
         f"{min(result['times_faster']):.2f} to {max(result['times_faster']):.2f} times as fast (each run of the one by "
-        f"each of the other). Intervals wider than ±2 % at the end: {result['wide'][0]} and {result['wide'][1]} here, "
+        f"each of the other). Not settled at the end: {result['unsettled'][0]} and {result['unsettled'][1]} here, "
         f"{result['peer_wide'][0]} and {result['peer_wide'][1]} there. The peer measures a median alone, in each "
-        "library as it comes; the grid also load, first inference, peak memory, file size, agreement and a bound on "
-        "the 90th percentile.",
+        "library as it comes; the grid also load, first inference, peak memory, file size, agreement and, for "
+        f"{result['p90'][0]} and {result['p90'][1]} configurations, a bound on the 90th percentile. Its intervals "
+        "allow for windows that differ, by ±4 % at most, the peer's take its samples for independent, as the ±2 % do.",
         "",
         f"A/A: {result['within_5_percent']:.1%} of configurations agree within ±5 % on the median, the worst are "
         f"{result['worst_apart']:.1%} apart; of the {result['stable']} that both runs call stable the worst are "

@@ -11,7 +11,7 @@ import typer
 from selector.cli.console import folded, stdout_console
 from selector.cli.options import Json, Output, Quiet, Store
 from selector.cli.profile_blocks import by_block
-from selector.cli.profile_grid import grid_of_blocks, read_grid, read_precisions
+from selector.cli.profile_grid import all_precisions, grid_of_blocks, read_grid
 from selector.cli.profile_progress import Progress, Reading
 from selector.errors import Faults, NotComparable
 
@@ -34,7 +34,12 @@ def profile(
         str | None, typer.Option("--family", help="Of resnet, vgg, efficientnet, mobilenet, with commas between.")
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option("--runtime", help="May be repeated. Without it: all that are usable here.")
+        list[str] | None,
+        typer.Option(
+            "--runtime",
+            help="Runtimes, with commas between; NAME:PRECISION for one that is measured in a precision of its own. "
+            "Without it: all that are usable here.",
+        ),
     ] = None,
     precision: Annotated[str, typer.Option("--precision", help="Precisions, with commas between.")] = "fp32",
     freeze: Annotated[
@@ -64,6 +69,14 @@ def profile(
         bool,
         typer.Option(
             "--throughput", help="Time per image in batches too, at sizes that double until nothing is gained."
+        ),
+    ] = False,
+    p90: Annotated[
+        bool,
+        typer.Option(
+            "--p90",
+            help="A bound on the 90th percentile of every model that takes up to 0.23 s, for which limits on latency "
+            "are held against it. Without it: of those whose 64 samples take a second.",
         ),
     ] = False,
     resume: Annotated[
@@ -99,7 +112,8 @@ def profile(
     from selector.hardware.machine import detect, read_state
     from selector.profiling.material import Material
     from selector.profiling.plan import plan
-    from selector.profiling.session import Session
+    from selector.profiling.protocol import EVERY_P90, INFERENCE
+    from selector.profiling.session import Session, Thoroughness
 
     machine, console = detect(), Console(stderr=True)
     material = Material(weights, images)
@@ -121,10 +135,10 @@ def profile(
         named = grid.backbones
     with faults, Reading(console, shown=not quiet) as reading:
         known = [name for name in named if name in names()]  # others are told of already
-        material.check(known, read_precisions(precision), reading.told)
+        material.check(known, all_precisions(precision, runtime), reading.told)
     faults.tell()
     if blocks:
-        others = {"--weights": weights, "--images": images, "--resume": resume}
+        others = {"--weights": weights, "--images": images, "--resume": resume, "--p90": p90}
         others |= {"--batch-size": _named(context, "batch_size"), "--store": _named(context, "store")}
         grid = grid_of_blocks(grid, others)
         by_block(grid, machine, output, as_json=as_json)
@@ -143,7 +157,8 @@ def profile(
             write(session, before, False)
             progress.finished(records)
 
-        session = Session(machine, keep, progress, material=material)
+        thoroughness = Thoroughness(EVERY_P90 if p90 else INFERENCE)
+        session = Session(machine, keep, progress, thoroughness, material)
         progress.failures = session.failures
         if resume:
             session.resume(jobs, opened.records(hardware="local", fingerprint=session.fingerprint))

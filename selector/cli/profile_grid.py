@@ -78,6 +78,14 @@ def read_precisions(text: str) -> tuple[str, ...]:
     return _once(_split(text)) or ("fp32",)
 
 
+def all_precisions(precision: str, runtime: list[str] | None) -> tuple[str, ...]:
+    """The precisions that `--precision` and the runtimes of `--runtime` name."""
+    from selector.profiling.plan import pinned_precision
+
+    pinned = [pin for _, pin in map(pinned_precision, _split(",".join(runtime or ()))) if pin]
+    return _once([*read_precisions(precision), *pinned])
+
+
 def grid_of_blocks(grid: "Grid", others: Mapping[str, object]) -> "Grid":
     """The grid for `--by-block`: torch-eager, fp32.
 
@@ -91,7 +99,7 @@ def grid_of_blocks(grid: "Grid", others: Mapping[str, object]) -> "Grid":
             ("--freeze", grid.freezes),
             ("--throughput", grid.throughput),
             *others.items(),
-            ("another --runtime than torch-eager", set(grid.runtimes) - {"torch-eager"}),
+            ("another --runtime than torch-eager", set(grid.runtimes) - {"torch-eager", "torch-eager:fp32"}),
             ("another --precision than fp32", set(grid.precisions) - {"fp32"}),
         )
         if given

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from selector.backbones.layers import layers
-from selector.profiling.protocol import Measurement, Settings, Tracker, median_interval
+from selector.profiling.intervals import median_interval
+from selector.profiling.protocol import Measurement, Settings, Tracker
 
-BY_BLOCK = Settings(tail_budget_s=0.0, deadline_s=8.0)
+BY_BLOCK = Settings(window_s=0.1, min_windows=6, tail_budget_s=0.0, deadline_s=8.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selector.profiling import others
 from selector.profiling.energy import Meter, meter
 from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
-from selector.profiling.memory import peak_rss_of_fork
+from selector.profiling.memory import give_back_freed_memory, peak_rss_of_fork
 from selector.profiling.protocol import Measurement, Settings, Tracker
 from selector.profiling.results import ColdResult, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
@@ -53,7 +53,7 @@ def life(
     """
     job, file = wanted.job, wanted.file
     built = runtime.build(file, job.precision)
-    size = _read_through(built.path if built else file.path)
+    size = _read_through(built.path if built else file.path) if wanted.cold else 0
     start = perf_counter_ns()
     with runtime(file, precision=job.precision, threads=job.threads) as loaded:
         after_load = perf_counter_ns()
@@ -64,6 +64,7 @@ def life(
             step()
             after = perf_counter_ns()
             step()  # some runtimes settle their buffers at the second call
+            second_s = (perf_counter_ns() - after) / 1e9
             cold = ColdResult(
                 (after_load - start) / 1e6,
                 (after - before) / 1e6,
@@ -71,9 +72,11 @@ def life(
                 size,
                 build_ms=built.build_ms if built else None,
             )
+            if not runtime.side_by_side:
+                give_back_freed_memory()  # the model waits beside others, and has used more to load than it keeps
             yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
             if wanted.steady:
-                yield from timed(Timing(step, Tracker(settings), meter(runtime.device), job.threads))
+                yield from timed(Timing(step, Tracker(settings, second_s), meter(runtime.device), job.threads))
         finally:
             del step  # it holds the model, which is let go of now
     if not wanted.steady:
@@ -135,7 +138,7 @@ def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> in
         step,
         tracker.next_window(),
         at_least=settings.min_window,
-        limit_s=4 * settings.window_s,
+        limit_s=max(4 * settings.window_s, 2 * tracker.expected_window_s()),
         first_counts=first_counts,
     )
     tracker.add(samples, others.share(before, others.read(), threads))

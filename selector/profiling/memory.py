@@ -1,5 +1,6 @@
 """Memory as the kernel counts it: the peak of a process, and what is still free for others."""
 
+import ctypes
 import os
 import resource
 import sys
@@ -34,6 +35,17 @@ def free_memory() -> int:
 
     available, left = int(psutil.virtual_memory().available), memory_left()
     return available if left is None else min(available, left)
+
+
+def give_back_freed_memory() -> None:
+    """Give the kernel what this process has freed and its allocator has kept (`workers.KEEP_FREED_MEMORY`).
+
+    Loading a VGG, whose file has 0.5 GB, leaves 1 GB of that. What is freed from now on is kept again. Only where the C
+    library is glibc.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)
 
 
 def peak_rss_of_fork(inherited: NDArray[np.int64]) -> int:

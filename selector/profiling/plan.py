@@ -23,7 +23,11 @@ TRAINERS = {"cpu": "torch-eager", "gpu": "torch-cuda"}
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What to measure: every combination. Empty runtimes: all that are usable here. No freeze depth: no training."""
+    """What to measure: every combination. Empty runtimes: all that are usable here. No freeze depth: no training.
+
+    A runtime is a name, measured in each of `precisions`; or NAME:PRECISION, measured in that one whatever the others
+    are.
+    """
 
     backbones: tuple[str, ...]
     runtimes: tuple[str, ...] = ()
@@ -40,18 +44,18 @@ def plan(grid: Grid, machine: Machine) -> list[Job]:
     found = list(faults(grid, machine))
     if found:
         raise InvalidInput(found)
-    names = grid.runtimes or usable_runtimes(machine)
+    named = _named(grid, machine)
     # runtimes that nobody named measure what they offer; for those named, `faults` has seen to it
-    offers = {name: runtimes.runtime(name).availability(machine).precisions for name in names}
+    offers = {name: runtimes.runtime(name).availability(machine).precisions for name in named}
     jobs: list[Job] = []
     for threads in (t or machine.threads for t in grid.threads):
-        for name in names:
-            for backbone, precision, resolution in _points(grid):
+        for name, asked in named.items():
+            for backbone, precision, resolution in _points(replace(grid, precisions=tuple(asked))):
                 if precision in offers[name]:
                     jobs.append(InferenceJob(backbone, name, precision, resolution, threads))
                     if grid.throughput:
                         jobs.append(ThroughputJob(backbone, name, precision, resolution, threads))
-        for trainer, precisions in training_offers(names, machine).items():
+        for trainer, precisions in training_offers(named, machine).items():
             for backbone, precision, resolution in _points(grid):
                 total = len(catalog.backbone(backbone).blocks)
                 for depth in grid.freezes if precision in precisions else ():
@@ -78,6 +82,22 @@ def usable_runtimes(machine: Machine) -> tuple[str, ...]:
     return tuple(kind.name for kind in kinds if kind.by_default and kind.availability(machine).usable)
 
 
+def pinned_precision(entry: str) -> tuple[str, str | None]:
+    """The name of a grid's runtime and the precision that it is pinned to; None: it is measured in the grid's."""
+    name, colon, precision = entry.partition(":")
+    return name, precision if colon else None
+
+
+def _named(grid: Grid, machine: Machine) -> dict[str, dict[str, bool]]:
+    """Each runtime of a grid with the precisions that it is measured in, and whether it is pinned to them."""
+    named: dict[str, dict[str, bool]] = {}
+    for name, precision in map(pinned_precision, grid.runtimes or usable_runtimes(machine)):
+        asked = named.setdefault(name, {})
+        for each in grid.precisions if precision is None else (precision,):
+            asked[each] = asked.get(each, False) or precision is not None
+    return named
+
+
 def _points(grid: Grid) -> Iterator[tuple[str, str, int]]:
     for backbone in grid.backbones:
         for precision in grid.precisions:
@@ -93,9 +113,10 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
     for name in grid.backbones:
         if name not in known:
             yield unknown_name("backbone", name, known, listing="selector catalog")
-    yield from unknown_ids((), grid.precisions)
+    pins = [precision for _, precision in map(pinned_precision, grid.runtimes) if precision is not None]
+    yield from unknown_ids((), dict.fromkeys([*grid.precisions, *pins]))
     grid = replace(grid, precisions=tuple(p for p in grid.precisions if p in PRECISIONS))
-    for name in grid.runtimes:
+    for name, asked in _named(grid, machine).items() if grid.runtimes else ():
         if name not in runtimes.RUNTIMES:
             yield unknown_name("runtime", name, runtimes.RUNTIMES, listing="selector runtimes")
             continue
@@ -103,8 +124,9 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
         if not offer.usable:
             yield f"runtime {name!r} cannot be used here: {offer.why}"
             continue
-        for precision in grid.precisions:
-            if precision not in offer.precisions and not (precision == "amp" and grid.freezes):
+        for precision, pinned in asked.items():
+            trained = precision == "amp" and grid.freezes and not pinned
+            if precision in PRECISIONS and precision not in offer.precisions and not trained:
                 yield f"runtime {name!r} offers no {precision!r} here; it offers: {', '.join(offer.precisions)}"
     yield from _unmeasured(grid, machine)
     for resolution in grid.resolutions:
@@ -126,7 +148,8 @@ def faults(grid: Grid, machine: Machine) -> Iterator[str]:
 
 def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
     """Precisions that would go unmeasured although the grid names them."""
-    names = [n for n in grid.runtimes or usable_runtimes(machine) if n in runtimes.RUNTIMES]
+    names = [name for name in _named(grid, machine) if name in runtimes.RUNTIMES]
+    pins = {precision for _, precision in map(pinned_precision, grid.runtimes)}
     training = training_offers(names, machine) if grid.freezes else {}
     trained = {p for precisions in training.values() for p in precisions}
     offered = list(dict.fromkeys(p for n in names for p in runtimes.runtime(n).availability(machine).precisions))
@@ -134,7 +157,10 @@ def _unmeasured(grid: Grid, machine: Machine) -> Iterator[str]:
         for precision in grid.precisions:
             if precision not in offered and precision not in trained:
                 yield _not_offered(precision, offered)
-    elif "amp" in grid.precisions and training and "amp" not in trained:
+    elif all(":" in entry for entry in grid.runtimes) and (moot := set(grid.precisions) - pins - trained - {"fp32"}):
+        yield f"--precision {', '.join(sorted(moot))} is measured nowhere: each --runtime names a precision of its own"
+        return
+    if grid.runtimes and "amp" in grid.precisions and training and "amp" not in trained:
         yield f"{' and '.join(training)} cannot train in 'amp' here: the hardware computes in no half-width numbers"
     if training and grid.precisions and not trained & set(grid.precisions) and set(grid.precisions) <= set(offered):
         asked, possible = ", ".join(grid.precisions), " or ".join(sorted(trained, reverse=True))

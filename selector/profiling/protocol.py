@@ -5,8 +5,10 @@ and says how many it wants next and when it has enough:
 
 1. *Warm-up* until the last three windows each lie within 10 % of their mean, with a cap. Those three windows are the
    first of the steady state.
-2. *Steady state* until the confidence interval of the median is narrow enough, the two halves of the run agree, and
-   there are enough samples for a bound on the 90th percentile where those are cheap; or until the deadline.
+2. *Steady state* until the confidence interval of the median is narrow enough, that of independent samples and, with
+   more room, the one that allows for windows that differ; the two halves of the run agree, and
+   there are enough samples for a bound on the 90th percentile where those are cheap; or until the deadline. Between two
+   windows of a configuration lie those of all others (`rounds`), so a spell of noise falls on a few windows of each.
 
 A window in which other work or the hypervisor took the processors is left out and another one taken in its place.
 Where that does not end, all windows count. A figure that never settled, or was never left alone, is marked
@@ -14,23 +16,27 @@ Where that does not end, all windows count. A figure that never settled, or was 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from math import ceil, comb, exp, lgamma, log
+from dataclasses import dataclass, field, replace
+from math import ceil
 
 import numpy as np
 
-PROTOCOL_VERSION = "3"
+from selector.profiling.intervals import (
+    P90_SAMPLES,
+    lower_rank,
+    median_interval,
+    median_interval_of_windows,
+    p90_bound,
+)
+
+PROTOCOL_VERSION = "4"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
 
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
 in the process that loaded it first; disturbed windows are left out; the first inference of a window counts where one
-takes long.
+takes long. 4: configurations of all runtimes take turns, in more and shorter windows; the median's interval allows for
+windows that differ; the samples of a p90 are collected where they take a second.
 """
-
-P90_SAMPLES = 64
-"""Fewest samples that bound a 90th percentile at 99 % confidence with one sample beyond the bound (MLPerf's early
-stopping, inference rules: 64 queries for p90, 662 for p99)."""
 
 DISTURBANCE = 0.03
 """A window is disturbed where other work or the hypervisor took more than this share of those it runs on (`others`).
@@ -49,20 +55,26 @@ of a window takes 0.7 % less to 2.3 % more than the rest; where one takes 2 to 1
 """
 
 
+ONE_S = 0.5
+"""Where one inference takes as long as this, it is a window by itself: what comes before it is nothing to it, and the
+deadline leaves room for the windows that a figure needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How thorough a measurement is. Times are seconds of timed work of one configuration."""
 
-    window_s: float = 0.1  # a window is at least about this long …
-    min_window: int = 2  # … and holds at least so many samples
+    window_s: float = 0.05  # a window is at least about this long …
+    min_window: int = 2  # … and holds at least so many samples, see ONE_S
     warmup_windows: int = 3
     warmup_tolerance: float = 0.10  # of the mean of the last `warmup_windows` windows
     warmup_cap_s: float = 10.0
-    min_windows: int = 6  # windows of steady state, spread over the rounds
-    target: float = 0.02  # half width of the median's interval, relative to the median
+    min_windows: int = 9  # windows of steady state, spread over the rounds
+    target: float = 0.02  # half width of the median's interval, relative to the median, were samples independent
+    spread: float = 0.04  # … and with what windows differ by: the interval that is told
     drift: float = 0.05  # the medians of the first and the second half may differ by so much
     confidence: float = 0.95
-    tail_budget_s: float = 3.0  # samples for the p90 bound are collected where they cost no more than this
+    tail_budget_s: float = 1.0  # samples for the p90 bound are collected where they cost no more than this
     deadline_s: float = 20.0
     disturbance: float = DISTURBANCE
     disturbed_cap_s: float = 5.0  # of disturbed windows …
@@ -70,9 +82,14 @@ class Settings:
 
 
 INFERENCE = Settings()
+
+EVERY_P90 = replace(INFERENCE, tail_budget_s=0.75 * INFERENCE.deadline_s)
+"""The samples of a p90 of every configuration for which the deadline leaves time: one that takes up to 0.23 s."""
+
 TRAINING = Settings(
     window_s=0.2,
     min_window=1,
+    min_windows=6,
     warmup_cap_s=8.0,
     target=0.03,
     tail_budget_s=0.0,
@@ -82,6 +99,7 @@ TRAINING = Settings(
 THROUGHPUT = Settings(
     window_s=0.2,
     min_window=1,
+    min_windows=6,
     warmup_cap_s=5.0,
     target=0.03,
     tail_budget_s=0.0,
@@ -93,7 +111,8 @@ THROUGHPUT = Settings(
 class Measurement:
     """The figure of one configuration, in milliseconds.
 
-    `low` and `high` bound the median at the settings' confidence (order statistics, no distribution assumed).
+    `low` and `high` bound the median at the settings' confidence (order statistics of samples in windows, no
+    distribution assumed).
     `p90` is an upper bound of the 90th percentile at 99 % confidence; None below 64 samples.
     `reason` says why it is unstable. `disturbed` windows were left out; 0 where they count, which `reason` then says.
     """
@@ -111,54 +130,6 @@ class Measurement:
     disturbed: int = 0
 
 
-def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the median from order statistics, without assuming a distribution.
-
-    The k-th smallest and k-th largest sample, k the largest with P(Bin(n, ½) < k) ≤ (1 - confidence) / 2 (Conover,
-    Practical Nonparametric Statistics, 3.2). With fewer samples than that needs (6 at 95 %) the interval is the whole
-    range, and narrower than its confidence; `Tracker` never stops on one. Raises ValueError without samples.
-    """
-    if not samples:
-        raise ValueError("a median needs at least one sample")
-    ordered = np.sort(np.asarray(samples, dtype=np.float64))
-    k = max(1, _lower_rank(len(ordered), (1 - confidence) / 2))
-    return float(ordered[k - 1]), float(ordered[len(ordered) - k])
-
-
-@lru_cache(maxsize=4096)
-def _lower_rank(n: int, tail: float) -> int:
-    """Largest k with P(Bin(n, ½) ≤ k - 1) ≤ tail; 0 where even k = 1 is too much."""
-    cumulative, k = 0.0, 0
-    while k < n:
-        cumulative += exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * log(2))
-        if cumulative > tail:
-            return k
-        k += 1
-    return k
-
-
-def p90_bound(samples: Sequence[float]) -> float | None:
-    """Upper bound of the 90th percentile at 99 % confidence; None with fewer than 64 samples.
-
-    The smallest order statistic X(k) with P(Bin(n, 0.9) ≥ k) ≤ 1 %, which is the criterion of MLPerf's early stopping.
-    """
-    n = len(samples)
-    if n < P90_SAMPLES:
-        return None
-    above, k = 0.0, n  # P(Bin(n, 0.9) ≥ k), summed from k = n downwards
-    while k > 0:
-        above += comb(n, k) * 0.1 ** (n - k) * 0.9**k if n < 1000 else _binomial(n, k)
-        if above > 0.01:
-            break
-        k -= 1
-    return float(np.sort(np.asarray(samples, dtype=np.float64))[k])  # k + 1 is the smallest that holds; 0-based k
-
-
-def _binomial(n: int, k: int) -> float:
-    """P(Bin(n, 0.9) = k), in logarithms: the plain product overflows for large n."""
-    return exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(0.9) + (n - k) * log(0.1))
-
-
 def settled(windows: Sequence[float], *, count: int, tolerance: float) -> bool:
     """Whether the last `count` window means each lie within `tolerance` of their common mean."""
     if len(windows) < count:
@@ -172,6 +143,7 @@ class Tracker:
     """Follows one configuration through warm-up and steady state. Feed it windows until `finished`."""
 
     settings: Settings = INFERENCE
+    expected_s: float | None = None  # what one inference took before the first window, where somebody looked
     windows: list[list[float]] = field(default_factory=list)  # those that count; milliseconds
     steady_from: int | None = None  # index of the first steady window; None while warming up
     warmed: bool = False  # False after the cap was hit
@@ -235,18 +207,25 @@ class Tracker:
         inference that does not count.
         """
         s = self.settings
-        if not self._taken:
-            return s.min_window
         last = self._last_s()
+        if last is None:
+            return s.min_window
+        if last >= ONE_S:
+            return 1
         tail = ceil((P90_SAMPLES - s.min_window) / (s.min_windows - 1)) if self._tail_wanted(last) else 0
         return max(s.min_window, tail, min(1024, ceil(s.window_s / max(last, 1e-9))))
 
+    def expected_window_s(self) -> float:
+        """Seconds that the next window takes if its samples take what the last ones did; 0: nothing is known."""
+        return (self._last_s() or 0.0) * self.next_window()
+
     def first_counts(self) -> bool:
         """Whether the first inference of the next window is a sample, see LONG_S."""
-        return bool(self._taken) and self._last_s() >= LONG_S
+        last = self._last_s()
+        return last is not None and last >= LONG_S
 
-    def _last_s(self) -> float:
-        return float(np.median(self._taken[-1][0])) / 1e3
+    def _last_s(self) -> float | None:
+        return float(np.median(self._taken[-1][0])) / 1e3 if self._taken else self.expected_s
 
     def _tail_wanted(self, inference_s: float) -> bool:
         return inference_s * P90_SAMPLES <= self.settings.tail_budget_s
@@ -265,7 +244,7 @@ class Tracker:
         samples = self._steady_samples()
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
-        low, high = median_interval(samples, self.settings.confidence)
+        low, high = median_interval_of_windows(self.windows[self.steady_from :], self.settings.confidence)
         doubt = self._doubt()
         return Measurement(
             p50=float(np.median(samples)),
@@ -321,12 +300,15 @@ class Tracker:
         if len(steady) < s.min_windows:
             return f"only {len(steady)} of {s.min_windows} windows"
         samples = self._steady_samples()
-        if _lower_rank(len(samples), (1 - s.confidence) / 2) < 1:
+        if lower_rank(len(samples), (1 - s.confidence) / 2) < 1:
             return f"{len(samples)} samples are too few for an interval"
         median = float(np.median(samples))
-        low, high = median_interval(samples, s.confidence)
-        if max(high - median, median - low) > s.target * median:
-            return f"the median's interval is wider than ±{s.target:.0%}"
+        for (low, high), most in (
+            (median_interval(samples, s.confidence), s.target),
+            (median_interval_of_windows(steady, s.confidence), s.spread),
+        ):
+            if max(high - median, median - low) > most * median:
+                return f"the median's interval is wider than ±{most:.0%}"
         half = len(steady) // 2
         first, second = (float(np.median([x for w in part for x in w])) for part in (steady[:half], steady[half:]))
         if abs(first - second) > s.drift * median:

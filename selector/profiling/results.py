@@ -120,7 +120,8 @@ class Scribe:
 
     def _steady(self, job: InferenceJob, version: str, figure: Measurement) -> list[Record]:
         note = (
-            f"{_windows(figure)}, interleaved with other backbones; 95 % interval of the median from order statistics"
+            f"{_windows(figure)}, interleaved with other configurations; 95 % interval of the median from order "
+            "statistics, windows that differ allowed for"
         )
         rest = {"n": figure.n, "stable": figure.stable}
         records = [

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from selector.evidence.record import Record
 from selector.profiling.agreement import LOSSY
+from selector.profiling.intervals import P90_SAMPLES
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
-from selector.profiling.protocol import PROTOCOL_VERSION
+from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
 from selector.profiling.results import Scribe, conditions
 from selector.profiling.runtimes import runtime
 
@@ -57,10 +58,12 @@ def find_kept(
     *,
     now: datetime | None = None,
     max_age: timedelta = MAX_AGE,
+    tail_budget_s: float = INFERENCE.tail_budget_s,
 ) -> Kept:
     """What `records` hold of `jobs` as `scribe` would write it: same fingerprint, protocol, conditions and material.
 
-    A figure that never settled counts as measured: it is what the deadline allows.
+    A figure that never settled counts as measured: it is what the deadline allows. A latency without a p90 does not
+    where the samples of one cost no more than `tail_budget_s`: it was measured without `--p90`.
     """
     since = (now or datetime.now(UTC)) - max_age
     usable = [
@@ -73,7 +76,7 @@ def find_kept(
     newest: dict[tuple[object, str], Record] = {}
     for record in sorted(usable, key=lambda r: r.recorded_at):
         newest[record.conditions, record.figure.metric.name] = record
-    search = _Search(scribe, newest)
+    search = _Search(scribe, newest, tail_budget_s)
     cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
     steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
     trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.trained(job))}
@@ -92,6 +95,7 @@ def find_kept(
 class _Search:
     scribe: Scribe
     newest: dict[tuple[object, str], Record]
+    tail_budget_s: float
 
     def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
         """The records of all `metrics`; empty where one is missing or is of other weights, calibration or settings."""
@@ -112,8 +116,14 @@ class _Search:
 
     def steady(self, job: InferenceJob) -> list[Record]:
         records = self.of(job, STEADY)
-        optional = ({"latency_ms_p90"}, {"energy_mj"}) if records else ()
-        return [*records, *(record for metric in optional for record in self.of(job, metric))]
+        if not records:
+            return []
+        (p50,) = records
+        # one of another run than the median's says nothing of it
+        p90 = [r for r in self.of(job, {"latency_ms_p90"}) if r.recorded_at >= p50.recorded_at]
+        if not p90 and p50.stable and p50.figure.value / 1e3 * P90_SAMPLES <= self.tail_budget_s:
+            return []
+        return [*records, *p90, *self.of(job, {"energy_mj"})]
 
     def trained(self, job: TrainingJob) -> list[Record]:
         records = self.of(job, TRAINING)

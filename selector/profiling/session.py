@@ -1,12 +1,13 @@
 """A profiling session: jobs → measured figures, each handed on as soon as it is finished.
 
-First the files that the runtimes load are made where they are missing; then each runtime measures its backbones in
+First the files that the runtimes load are made where they are missing; then all runtimes measure their backbones in
 turns, one worker process a runtime, which forks for each backbone; then training steps are measured. Worker processes
-do the work, this one sleeps. A worker or fork that dies takes down one configuration, whose failure is recorded, and
-the rest goes on.
+do the work, one at a time; this one sleeps. A worker or fork that dies takes down one configuration, whose failure is
+recorded, and the rest goes on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -17,27 +18,19 @@ from selector.profiling import runtimes
 from selector.profiling.agreement import LOSSY, WITHOUT
 from selector.profiling.files import agreement_place, model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
+from selector.profiling.lanes import SET_MEMORY, halls, lanes, sets
 from selector.profiling.material import Material
 from selector.profiling.memory import free_memory
 from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
 from selector.profiling.results import ColdResult, Rate, Result, Scribe, training_from_json
 from selector.profiling.resume import Kept, find_kept
+from selector.profiling.rounds import OVER, Told, in_rounds
 from selector.profiling.runtimes.export import Recipe
 from selector.profiling.throughput import next_batch
 from selector.profiling.workers import WorkerEnded, run_worker
 
 PATIENCE_S = 300.0
 """Longest that anything may take that cannot be divided: a load, an export, one configuration's training steps."""
-
-SET_SIZE = 12
-"""Most models that are timed in turns."""
-
-SET_MEMORY = 0.3
-"""Largest share of the free memory that the files of one set may add up to: all are loaded at once, and a loaded
-model takes two to three times its file."""
-
-OVER = ("measured", "saturated", "failed")
-"""Events after which nothing more comes of a job."""
 
 Sink = Callable[[Sequence[Record]], None]
 """Takes finished records, which are already among the session's; when it returns they are safe."""
@@ -95,7 +88,7 @@ class Session:
 
     def resume(self, jobs: Sequence[Job], stored: Sequence[Record]) -> Kept:
         """Take over what `stored` holds of `jobs`, so that `run` does not measure it again, and return it."""
-        self.kept = find_kept(jobs, stored, self._scribe)
+        self.kept = find_kept(jobs, stored, self._scribe, tail_budget_s=self.thoroughness.inference.tail_budget_s)
         self.records += self.kept.records
         return self.kept
 
@@ -115,11 +108,11 @@ class Session:
         # a model's file, then what is measured with it; one for a training configuration
         self.listener.planned(sum(1 + self._steps(job) for job in models) + len(training))
         ready = self._export(models)
-        for inference_lane in _lanes([job for job in ready if isinstance(job, InferenceJob)]):
-            self._measure(inference_lane)
-        for throughput_lane in _lanes([job for job in ready if isinstance(job, ThroughputJob)]):
+        for hall in halls([job for job in ready if isinstance(job, InferenceJob)]):
+            self._measure(hall)
+        for throughput_lane in lanes([job for job in ready if isinstance(job, ThroughputJob)]):
             self._saturate(throughput_lane)
-        for training_lane in _lanes(training):
+        for training_lane in lanes(training):
             self._train(training_lane)
 
     def _steps(self, job: ModelJob) -> int:
@@ -166,22 +159,23 @@ class Session:
                 self.listener.done(sum(1 + self._steps(other) if whole else 1 for other in same))
         return [job for job in jobs if job not in failed]
 
-    def _measure(self, lane: Sequence[InferenceJob]) -> None:
-        """Measure the jobs of one runtime and thread count, those alone that found no room beside others."""
-        cold_done = {job for job in lane if job in self.kept.cold}
+    def _measure(self, jobs: Sequence[InferenceJob]) -> None:
+        """Measure jobs whose runtimes may take turns, those alone that found no room beside others."""
+        cold_done = {job for job in jobs if job in self.kept.cold}
         crowded: list[InferenceJob] = []
-        for part in _sets(lane, self.material, free_memory() * SET_MEMORY):
+        for part in sets(jobs, self.material, free_memory() * SET_MEMORY):
             crowded += self._measure_together(part, cold_done)
         for job in crowded:
             self._measure_together([job], cold_done)
 
-    def _measure_together(self, lane: Sequence[InferenceJob], cold_done: set[InferenceJob]) -> list[InferenceJob]:
-        """Measure jobs in turns; those for which memory ran out while others were loaded, too.
+    def _measure_together(self, jobs: Sequence[InferenceJob], cold_done: set[InferenceJob]) -> list[InferenceJob]:
+        """Measure jobs in turns, a worker for each lane; those for which memory ran out while others were loaded, too.
 
         `cold_done` are those whose first moments are measured, and grows by them.
         """
         crowded: list[InferenceJob] = []
-        version = runtimes.runtime(lane[0].runtime).version()
+        own = lanes(jobs)
+        versions = {lane[0].runtime: runtimes.runtime(lane[0].runtime).version() for lane in own}
 
         def spell(job: InferenceJob) -> dict[str, Any]:
             return {
@@ -191,8 +185,12 @@ class Session:
                 "steady": job not in self.kept.steady,
             }
 
-        task = _task("inference", lane[0], self.thoroughness.inference)
-        for job, event in self._events(task, lane, spell, "timing"):
+        def told(lane: Sequence[InferenceJob]) -> Told[InferenceJob]:
+            task = _task("inference", lane[0], self.thoroughness.inference)
+            return self._events({**task, "crowded": len(own) > 1}, lane, spell, "timing")
+
+        for job, event in in_rounds([(told(lane), len(lane)) for lane in own]):
+            version = versions[job.runtime]
             if event["event"] == "cold":
                 cold_done.add(job)
                 self._keep(job, version, ColdResult(**event["result"]))
@@ -267,12 +265,13 @@ class Session:
 
     def _events(
         self, task: dict[str, Any], jobs: Sequence[J], spell: Callable[[J], dict[str, Any]], doing: str
-    ) -> Iterator[tuple[J, dict[str, Any]]]:
+    ) -> Told[J]:
         """Let workers do `task` for all jobs, and yield what each reports with its job.
 
         A job is over with its last event: one of OVER, or one that says so. When a worker dies, the job
         that it was at has failed with what became of the worker, and a new worker goes on with those not over.
-        Where several were not over, the worker may have had them loaded: the event says `beside`.
+        Where several were not over, or the task says that other workers hold models, those may have been loaded: the
+        event says `beside`. Closing the generator ends the worker.
         """
         pending = dict(enumerate(jobs))
         idle_deaths = 0
@@ -280,23 +279,27 @@ class Session:
             current: int | None = None
             items = [{"id": id_, **spell(job)} for id_, job in pending.items()]
             try:
-                for event in run_worker({**task, "patience_s": self.thoroughness.patience_s, "items": items}):
-                    current = event["id"]
-                    job = pending[current]
-                    self.listener.at(job, doing, event.get("progress", 0.0))
-                    if event["event"] in ("failed", "no-agreement"):
-                        whole = event["event"] == "failed"
-                        self.failures.append(Failure(job, event["outcome"], event["detail"], whole))
-                    if event["event"] in OVER or event.get("last"):
-                        del pending[current]
-                        current, idle_deaths = None, 0
-                    yield job, event
+                with closing(
+                    run_worker({**task, "patience_s": self.thoroughness.patience_s, "items": items})
+                ) as worker:
+                    for event in worker:
+                        current = event["id"]
+                        job = pending[current]
+                        self.listener.at(job, doing, event.get("progress", 0.0))
+                        if event["event"] in ("failed", "no-agreement"):
+                            whole = event["event"] == "failed"
+                            self.failures.append(Failure(job, event["outcome"], event["detail"], whole))
+                        if event["event"] in OVER or event.get("last"):
+                            del pending[current]
+                            current, idle_deaths = None, 0
+                        yield job, event
                 return
             except WorkerEnded as ended:
                 idle_deaths = idle_deaths + 1 if current is None else 0
                 # a worker that twice dies at nothing in particular, and finishes nothing, would do so for ever
                 blamed = [current] if current is not None else list(pending) if idle_deaths > 1 else []
-                what = {"event": "failed", "outcome": ended.outcome, "detail": ended.detail, "beside": len(pending) > 1}
+                beside = len(pending) > 1 or bool(task.get("crowded"))
+                what = {"event": "failed", "outcome": ended.outcome, "detail": ended.detail, "beside": beside}
                 for id_ in blamed:
                     job = pending.pop(id_)
                     self.failures.append(Failure(job, ended.outcome, ended.detail))
@@ -307,26 +310,3 @@ def _task(kind: str, job: ModelJob, settings: Settings) -> dict[str, Any]:
     """What a worker does for all jobs of a lane."""
     where = runtimes.RUNTIMES[job.runtime]
     return {"kind": kind, "threads": job.threads, "runtime": where, "settings": asdict(settings)}
-
-
-def _lanes(jobs: Sequence[J]) -> list[list[J]]:
-    """The jobs that one process can measure: of one runtime and one thread count."""
-    lanes: dict[tuple[str, int], list[J]] = {}
-    for job in jobs:
-        lanes.setdefault((job.runtime, job.threads), []).append(job)
-    return list(lanes.values())
-
-
-def _sets(lane: Sequence[InferenceJob], material: Material, room: float) -> Iterator[list[InferenceJob]]:
-    """Cut a lane into sets whose files add up to `room` bytes at most, or are of one job."""
-    current: list[InferenceJob] = []
-    size = 0
-    for job in lane:
-        own = model_recipe(job, material).path.stat().st_size
-        if current and (len(current) >= SET_SIZE or size + own > room):
-            yield current
-            current, size = [], 0
-        current.append(job)
-        size += own
-    if current:
-        yield current

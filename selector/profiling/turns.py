@@ -3,7 +3,8 @@
 The worker imports the runtime's library and forks for each model. A fork loads its model, tells its first moments, and
 waits; later it is given turns of one window each. So a load is the first in its process, each peak of memory is one
 model's, the thread pool of a model knows no other model, and whatever becomes of one process is one configuration's
-outcome. One runs at a time; the others are stopped.
+outcome. One runs at a time; the others are stopped. So are the workers of other runtimes, which take turns with this
+one (`rounds`).
 
 Some runtimes have their models side by side: a fork tells the first moments and ends, and the models are loaded once
 more in the worker. On a GPU, because a CUDA context per model would take some hundred megabytes of the GPU's memory
@@ -87,7 +88,7 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
     settings, patience_s = Settings(**task["settings"]), task["patience_s"]
     side_by_side = runtime.side_by_side
     with ExitStack() as stack:
-        hall = Hall(channel, runtime, settings, patience_s, mapped_library_pages(), stack)
+        hall = Hall(channel, runtime, settings, patience_s, mapped_library_pages(), stack, crowded=task["crowded"])
         entered = []
         for item in task["items"]:
             stays = item["steady"] and not side_by_side
@@ -98,7 +99,7 @@ def inference(channel: Channel, task: dict[str, Any]) -> None:
             for item in entered:
                 if item["steady"]:
                     hall.enter({**item, "cold": False}, InProcess, stays=True)
-        take_turns(channel, hall.turns, patience_s=patience_s)
+        take_turns(channel, hall.turns, patience_s=patience_s, crowded=task["crowded"])
 
 
 @dataclass(slots=True)
@@ -111,6 +112,7 @@ class Hall:
     patience_s: float
     libraries: NDArray[np.int64]
     stack: ExitStack  # ends all that are still there
+    crowded: bool = False  # whether other workers hold models, too
     turns: list[Turn] = field(default_factory=list)
 
     def enter(self, item: dict[str, Any], kind: Callable[[Events], Forked | InProcess], *, stays: bool) -> bool:
@@ -135,13 +137,18 @@ class Hall:
             outcome = self._with_agreement(id_, outcome.result, wanted, item["reference"])
         if outcome.kind != "done":
             own.close()
-            fail(self.channel, id_, outcome, beside=bool(self.turns))
+            fail(self.channel, id_, outcome, beside=self._beside)
             return False
         if wanted.cold:
             self.channel.tell(**outcome.result, id=id_, last=not item["steady"])
         if stays:
             self.turns.append(Turn(id_, model, own.close))
         return True
+
+    @property
+    def _beside(self) -> bool:
+        """Whether other models are loaded."""
+        return self.crowded or bool(self.turns)
 
     def _with_agreement(self, id_: int, cold: dict[str, Any], wanted: Wanted, reference: dict[str, Any]) -> Outcome:
         """A model's first moments with its agreement with fp32, measured where nobody has kept it.
@@ -158,7 +165,7 @@ class Hall:
                 patience_s=self.patience_s,
                 told=lambda progress: self.channel.announce("turn", id=id_, progress=progress),
             )
-            if outcome.kind == "out-of-memory" and self.turns:
+            if outcome.kind == "out-of-memory" and self._beside:
                 return outcome  # it may find room without the others
             if outcome.kind != "done":
                 detail = f"{WITHOUT}{outcome.detail}"
@@ -181,10 +188,11 @@ def _agreement(runtime: type[Runtime], wanted: Wanted, reference: dict[str, Any]
     yield asdict(agreement(np.load(reference["logits"]), np.concatenate(found)))
 
 
-def take_turns(channel: Channel, turns: Sequence[Turn], *, patience_s: float) -> None:
+def take_turns(channel: Channel, turns: Sequence[Turn], *, patience_s: float, crowded: bool = False) -> None:
     """Time all models window by window in turns, each until its figure is good enough.
 
     In turns, so that a spell of noise on the machine falls on all and not on one, and each is seen at several times.
+    `crowded`: other workers hold models, too, whose windows the parent lets come in between.
     """
     active = list(turns)
     while active:
@@ -196,7 +204,7 @@ def take_turns(channel: Channel, turns: Sequence[Turn], *, patience_s: float) ->
                 if outcome.result["event"] != "measured":
                     continue
             else:
-                fail(channel, turn.id, outcome, beside=len(active) > 1)
+                fail(channel, turn.id, outcome, beside=crowded or len(active) > 1)
             active.remove(turn)
             turn.close()
 

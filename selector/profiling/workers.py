@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -65,12 +65,14 @@ def ask_worker(task: dict[str, Any]) -> dict[str, Any]:
     raise MeasurementFailed(f"measuring {task['kind']} brought no result")
 
 
-def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def run_worker(task: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
     """Start a process for `task` and yield its events until it is done.
 
     `task` holds what `worker.main` reads, among it `threads` and `patience_s`. The worker goes on when the caller asks
-    for the next event, so an event can be stored first. Between events this process sleeps. Leaving the iteration kills
-    the worker; so does the end of this process. Raises WorkerEnded when the worker dies or says nothing for too long.
+    for the next event, so an event can be stored first, or another worker be let on; meanwhile it is stopped, because
+    threads that wait for work in a library's pool wait busily at first. Between events this process sleeps. Leaving the
+    iteration kills the worker; so does the end of this process. Raises WorkerEnded when the worker dies or, while it
+    runs, says nothing for too long.
 
     The worker's temporary files go to a folder that is removed here, after it: a killed process removes nothing. Where
     this one is killed, too, the next removes it.
@@ -91,7 +93,8 @@ def run_worker(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
             _kill(process)
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # what a dead worker has not read is flushed once more
+                        pipe.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -129,9 +132,13 @@ def _events(
             event = json.loads(line)
             if event["event"] == "done":
                 return
+            if event["event"] == "turn":  # announced, not told: the worker does not wait
+                yield event
+                continue
+            process.send_signal(signal.SIGSTOP)
             yield event
-            if event["event"] != "turn":  # announced, not told: the worker does not wait
-                _send(process.stdin, "")
+            process.send_signal(signal.SIGCONT)
+            _send(process.stdin, "")
     except BrokenPipeError:
         raise _ended(process, errors, killed_before) from None
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from selector.profiling.protocol import median_interval
+from selector.profiling.intervals import median_interval
 from selector.profiling.runtimes.quantise import REMOVABLE
 from selector.tuning.cache.prefix import export_fast
 from selector.tuning.data.images import read_rgb

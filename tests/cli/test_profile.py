@@ -123,9 +123,14 @@ def test_faults_of_weights_and_images_are_told_with_those_of_the_grid(run: Run, 
 def test_images_are_read_where_a_precision_needs_them(run: Run, tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(b"no png")
-    for precision, faults in (("fp32", 1), ("fp32,bf16", 4), ("fp32,int8-static", 5)):
+    for precision, runtime, faults in (
+        ("fp32", "onnx", 1),
+        ("fp32,bf16", "onnx", 4),
+        ("fp32,int8-static", "onnx", 5),
+        ("fp32", "onnx,onnxruntime:int8-static", 5),
+    ):
         # the runtime is a fault of its own, so that nothing is measured
-        code, _, err = run("resnet18", "--runtime", "onnx", "--precision", precision, "--images", tmp_path)
+        code, _, err = run("resnet18", "--runtime", runtime, "--precision", precision, "--images", tmp_path)
         assert (code, len(err.splitlines())) == (2, faults)
         assert err.count("cannot be read as an image") == faults - 1
 
@@ -146,6 +151,15 @@ def test_what_is_named_twice_is_measured_once(run: Run) -> None:
         documents.append(json.loads(out))
     medians = [[r for r in d["records"] if r["metric"] == "latency_ms_p50"] for d in documents]
     assert [len(found) for found in medians] == [1, 1]
+
+
+def test_a_p90_of_every_model_is_asked_for(run: Run) -> None:
+    code, out, _ = run("resnet18", "--runtime", "nothing:fp32", "--p90", "--json", "--quiet")
+    assert code == 0
+    assert "latency_ms_p90" in {r["metric"] for r in json.loads(out)["records"]}
+    code, _, err = run("resnet18", "--by-block", "--p90", "--runtime", "nothing:fp32")
+    assert code == 2
+    assert "--by-block does not go with --p90" in err
 
 
 def test_a_freeze_depth_that_is_named_twice_is_one() -> None:

@@ -88,6 +88,55 @@ def test_mixed_precision_is_measured_in_pytorch_and_beside_other_runtimes_as_tra
         plan(replace(beside, freezes=()), machine)
 
 
+def test_a_runtime_may_be_pinned_to_a_precision() -> None:
+    named = ("torch-eager", "onnxruntime", "onnxruntime:int8-static", "onnxruntime:fp32")
+    jobs = plan(Grid(("resnet18",), named), MACHINE)
+    assert [(job.runtime, job.precision) for job in jobs] == [
+        ("torch-eager", "fp32"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8-static"),
+    ]
+    (alone,) = plan(Grid(("resnet18",), ("onnxruntime:int8-static",)), MACHINE)
+    assert alone.precision == "int8-static"
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        (("onnxruntim:fp32",), ["no runtime 'onnxruntim'"]),
+        (("onnxruntime:int7", "onnxruntime:bf16"), ["no precision 'int7'", "'onnxruntime' offers no 'bf16'"]),
+        (("onnxruntime:",), ["no precision ''"]),
+        (("onnxruntime:amp",), ["'onnxruntime' offers no 'amp'"]),
+    ],
+)
+def test_all_faults_of_pinned_precisions_are_told(named: tuple[str, ...], told: list[str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        plan(Grid(("resnet18",), named, freezes=(FreezeDepth("head"),)), MACHINE)
+    assert len(caught.value.faults) == len(told)
+    assert all(part in fault for part, fault in zip(told, caught.value.faults, strict=True))
+
+
+def test_a_precision_that_no_runtime_is_left_for_is_a_fault() -> None:
+    with pytest.raises(InvalidInput, match="--precision int8-dynamic is measured nowhere"):
+        plan(Grid(("resnet18",), ("onnxruntime:int8-static",), ("int8-dynamic",)), MACHINE)
+
+
+def test_a_precision_that_a_runtime_is_pinned_to_is_measured_there_whatever_else_names_it() -> None:
+    def measured(runtimes: tuple[str, ...], precisions: tuple[str, ...]) -> set[tuple[str, str]]:
+        jobs = plan(Grid(("resnet18",), runtimes, precisions), MACHINE)
+        return {(job.runtime, job.precision) for job in jobs if isinstance(job, InferenceJob)}
+
+    assert measured(("onnxruntime:int8-static",), ("int8-static",)) == {("onnxruntime", "int8-static")}
+    for order in (("onnxruntime", "onnxruntime:int8-static"), ("onnxruntime:int8-static", "onnxruntime")):
+        assert measured(order, ("fp32",)) == {("onnxruntime", "fp32"), ("onnxruntime", "int8-static")}
+
+
+def test_a_pin_holds_in_whatever_order_it_is_named() -> None:
+    for order in (("onnxruntime", "onnxruntime:amp"), ("onnxruntime:amp", "onnxruntime")):
+        with pytest.raises(InvalidInput, match="'onnxruntime' offers no 'amp'"):
+            plan(Grid(("resnet18",), order, ("fp32", "amp"), freezes=(FreezeDepth("head"),)), MACHINE)
+
+
 def test_a_gpu_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selector.profiling.runtimes.base.library_version", lambda distribution, module: "2.14.1")
     machine = replace(MACHINE, isa=(), gpus=(Gpu("NVIDIA L4", compute_capability="8.9"),))

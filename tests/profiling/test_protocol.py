@@ -1,9 +1,8 @@
-from math import comb
-
 import numpy as np
 import pytest
 
-from selector.profiling.protocol import Settings, Tracker, median_interval, p90_bound, settled
+from selector.profiling.intervals import median_interval
+from selector.profiling.protocol import EVERY_P90, LONG_S, Settings, Tracker, settled
 
 SETTINGS = Settings(window_s=0.01, min_windows=6, deadline_s=1.0, warmup_cap_s=0.5, tail_budget_s=0.2)
 
@@ -16,36 +15,6 @@ def feed(tracker: Tracker, times: list[float], *, limit: int = 10_000) -> int:
         tracker.add([next(source) for _ in range(tracker.next_window())])
         count += 1
     return count
-
-
-def test_the_medians_interval_is_the_tables_one() -> None:
-    # Conover's table and every textbook: n = 10 at 95 % is the 2nd and the 9th value
-    assert median_interval(list(range(1, 11))) == (2, 9)
-    assert median_interval(list(range(1, 7))) == (1, 6)
-    assert median_interval(list(range(1, 101))) == (40, 61)
-
-
-def test_the_medians_interval_holds_the_median_as_often_as_it_says() -> None:
-    random = np.random.default_rng(0)
-    draws = random.lognormal(size=(2000, 40))
-    intervals = [median_interval(list(row)) for row in draws]
-    covered = np.mean([low <= 1.0 <= high for low, high in intervals])
-    assert 0.945 <= covered <= 0.99
-
-
-def test_a_p90_needs_64_samples() -> None:
-    assert p90_bound(list(range(63))) is None
-    assert p90_bound(list(range(64))) == 62  # one sample lies beyond it: MLPerf's smallest run
-
-
-@pytest.mark.parametrize("n", [64, 100, 999, 1000, 3000])
-def test_the_p90_bound_is_the_smallest_that_holds_at_99_percent(n: int) -> None:
-    bound = p90_bound([float(i) for i in range(n)])
-    assert bound is not None
-    k = int(bound) + 1  # its rank from below
-    # P(Bin(n, 0.9) ≥ k) in exact integers: 9^i of 10^n
-    at_least = [sum(comb(n, i) * 9**i for i in range(rank, n + 1)) / 10**n for rank in (k, k - 1)]
-    assert at_least[0] <= 0.01 < at_least[1]
 
 
 def test_settled_looks_at_the_last_windows_only() -> None:
@@ -75,6 +44,28 @@ def test_the_warm_up_is_left_out() -> None:
     figure = tracker.measurement()
     assert figure.high == 1.0
     assert figure.warmup_samples > 0
+
+
+def test_windows_that_differ_are_not_taken_for_so_many_independent_samples() -> None:
+    """Each window by itself is steady, at a level of its own: forty samples say no more than four windows do."""
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=1.0, tail_budget_s=0.0))
+    levels = iter([1.0, 1.08] * 1000)
+    while len(tracker.windows) < tracker.settings.min_windows:
+        level = next(levels)
+        tracker.add([level * x for x in (0.999, 1.0, 1.0, 1.001)])
+    assert not tracker.finished
+    assert tracker.measurement().reason == "the median's interval is wider than ±2%"
+
+
+def test_a_spell_in_a_third_of_the_windows_is_seen_where_so_many_samples_are_sure() -> None:
+    tracker = Tracker(Settings(window_s=0.01, deadline_s=1.0, tail_budget_s=0.0, drift=1.0))
+    levels = iter([1.0, 1.0, 1.0, 1.1, 1.0, 1.0, 1.1, 1.0, 1.1] * 100)
+    while len(tracker.windows) < tracker.settings.min_windows:
+        level = next(levels)
+        tracker.add([level * x for x in np.linspace(0.999, 1.001, 10)])
+    low, high = median_interval([x for window in tracker.windows for x in window])
+    assert high - low < 0.005
+    assert tracker.measurement().reason == "the median's interval is wider than ±4%"
 
 
 def test_a_noisy_configuration_runs_to_its_deadline_and_is_marked() -> None:
@@ -139,7 +130,7 @@ def test_one_disturbed_window_of_a_slow_model_is_left_out_like_any() -> None:
         tracker.add([3000.0] * tracker.next_window(), 0.4 if taken == 1 else 0.0)
     figure = tracker.measurement()
     assert figure.disturbed == 1
-    assert "took" not in (figure.reason or "")  # 20 s are too short for six windows of it, and that is all
+    assert "took" not in (figure.reason or "")  # 20 s are too short for nine windows of it, and that is all
 
 
 def test_a_slow_model_on_a_machine_that_is_never_left_alone_ends_with_its_deadline() -> None:
@@ -172,11 +163,28 @@ def test_nobody_looked_is_no_disturbance() -> None:
     assert tracker.windows == [[1.0]]
 
 
-@pytest.mark.parametrize("ms", [2.0, 20.0, 46.0])
+@pytest.mark.parametrize("ms", [2.0, 10.0, 15.0])
 def test_the_samples_of_a_p90_come_in_the_fewest_windows(ms: float) -> None:
     tracker = Tracker()
     assert feed(tracker, [ms]) == tracker.settings.min_windows
     assert tracker.measurement().n >= 64
+
+
+def test_every_p90_is_one_of_each_configuration_that_the_deadline_allows() -> None:
+    for ms, p90 in ((40.0, True), (230.0, True), (400.0, False)):
+        tracker = Tracker(EVERY_P90)
+        feed(tracker, [ms])
+        assert (tracker.measurement().p90 is not None) == p90
+        assert tracker.timed_s <= EVERY_P90.deadline_s
+    usual = Tracker()
+    feed(usual, [40.0])
+    assert usual.measurement().p90 is None
+
+
+def test_what_an_inference_took_before_the_first_window_says_how_large_that_is() -> None:
+    assert Tracker().next_window() == Tracker().settings.min_window
+    assert Tracker(expected_s=0.005).next_window() == 10
+    assert [Tracker(expected_s=s).first_counts() for s in (None, LONG_S / 2, LONG_S)] == [False, False, True]
 
 
 def test_slow_configurations_need_no_64_samples() -> None:
@@ -188,10 +196,15 @@ def test_slow_configurations_need_no_64_samples() -> None:
     assert figure.n < 64
 
 
+def test_a_model_of_two_seconds_has_its_windows_before_the_deadline() -> None:
+    tracker = Tracker()
+    feed(tracker, [2000.0])
+    assert tracker.measurement().stable
+    assert tracker.measurement().windows == tracker.settings.min_windows
+
+
 def test_nothing_is_made_of_nothing() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Tracker().add([])
     with pytest.raises(ValueError, match="nothing measured"):
         Tracker().measurement()
-    with pytest.raises(ValueError, match="at least one"):
-        median_interval([])

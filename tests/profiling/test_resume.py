@@ -58,6 +58,29 @@ def test_what_is_there_is_kept_part_by_part() -> None:
     assert not find_kept([replace(TRAINED, batch_size=4)], step, SCRIBE).trained
 
 
+def test_a_latency_without_a_p90_is_measured_again_where_one_is_asked_for() -> None:
+    without = records(JOB, replace(FIGURE, p50=40.0, low=39.0, high=41.0, p90=None, n=18))
+    assert find_kept([JOB], without, SCRIBE).steady == {JOB}  # its samples would take longer than a second
+    assert not find_kept([JOB], without, SCRIBE, tail_budget_s=3.0).steady
+    assert find_kept([JOB], records(JOB, FIGURE), SCRIBE, tail_budget_s=3.0).steady == {JOB}
+
+
+def test_a_p90_of_another_run_than_its_median_is_none() -> None:
+    former = records(JOB, replace(FIGURE, p50=40.0, low=39.0, high=41.0, p90=44.0))
+    later = [
+        replace(r, recorded_at=r.recorded_at + timedelta(minutes=5))
+        for r in records(JOB, replace(FIGURE, p50=60.0, low=59.0, high=61.0, p90=None, n=18))
+    ]
+    kept = find_kept([JOB], [*former, *later], SCRIBE)
+    assert [r.figure.value for r in kept.records if "p" in r.figure.metric.name] == [60.0]
+    assert not find_kept([JOB], [*former, *later], SCRIBE, tail_budget_s=15.0).steady
+
+
+def test_what_ran_to_its_deadline_is_not_measured_again_for_a_p90() -> None:
+    late = replace(FIGURE, p50=230.0, low=200.0, high=260.0, p90=None, n=42, stable=False, reason="late")
+    assert find_kept([JOB], records(JOB, late), SCRIBE, tail_budget_s=15.0).steady == {JOB}
+
+
 def test_half_of_a_measurement_is_none() -> None:
     whole = records(JOB, FIRST)
     for i in range(len(whole)):

@@ -14,16 +14,21 @@ from process_checks import ends
 from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.machine import detect
-from selector.profiling import forks
+from selector.profiling import forks, workers
 from selector.profiling.jobs import InferenceJob, Job, TrainingJob
-from selector.profiling.material import Material
-from selector.profiling.memory import free_memory
 from selector.profiling.protocol import PROTOCOL_VERSION, Settings
 from selector.profiling.runtimes.export import recipe
-from selector.profiling.session import Session, Sink, Thoroughness, _sets
+from selector.profiling.session import Session, Sink, Thoroughness
 
 QUICK = Settings(
-    window_s=0.005, min_windows=3, warmup_cap_s=0.3, deadline_s=0.5, target=0.5, drift=1.0, tail_budget_s=0.1
+    window_s=0.005,
+    min_windows=3,
+    warmup_cap_s=0.3,
+    deadline_s=0.5,
+    target=0.5,
+    spread=0.5,
+    drift=1.0,
+    tail_budget_s=0.1,
 )
 SMALL = "mobilenetv3_small_050"
 
@@ -153,16 +158,6 @@ def test_a_worker_that_dies_of_each_measured_model_takes_no_other_with_it(fakes:
     assert set(medians(made.records)) == set(names)
 
 
-def test_a_set_is_as_large_as_the_memory_that_is_free(fakes: None, own_home: Path) -> None:
-    jobs = [fake(name, "nothing") for name in ("resnet18", "resnet26", "resnet34", "resnet50")]
-    for job, size in zip(jobs, (40, 60, 300, 10), strict=True):
-        os.truncate(recipe("weights", job.backbone, resolution=64).path, size)
-    names = [[job.backbone for job in part] for part in _sets(jobs, Material(), 100)]
-    assert names == [["resnet18", "resnet26"], ["resnet34"], ["resnet50"]]
-    assert len(list(_sets(jobs, Material(), 410))) == 1
-    assert 0 < free_memory() <= psutil.virtual_memory().total
-
-
 def test_a_model_that_is_loaded_for_its_first_moments_alone_is_let_go_of_in_order(fakes: None, own_home: Path) -> None:
     made = session()
     made.run([fake("resnet18", "keeps-compiled"), fake("resnet50", "keeps-compiled")])
@@ -198,6 +193,108 @@ def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> N
     assert max(used) < 0.15
 
 
+def test_runtimes_take_turns_and_whoever_waits_is_stopped(fakes: None, own_home: Path) -> None:
+    told: list[str] = []
+    processes: list[int] = []
+
+    class Watching(Ear):
+        def at(self, job: Job, doing: str, progress: float) -> None:
+            super().at(job, doing, progress)
+            if not progress:
+                return
+            told.append(job.runtime)
+            running = psutil.Process().children(recursive=True)
+            processes.append(len(running))
+            until = time.monotonic() + 10  # the kernel stops a process when it is next its turn to run
+            while time.monotonic() < until and running:
+                running = [process for process in running if process.status() != psutil.STATUS_STOPPED]
+            assert not running
+
+    made = session()
+    made.listener = Watching()
+    made.run([fake(name, runtime) for runtime in ("busy-wait", "nothing") for name in ("resnet18", "resnet50")])
+    assert made.failures == []
+    assert max(processes) == 6  # two workers, and the process of each model
+    # from the first window of the second on, each runtime's two models have had two windows after four
+    both = told[told.index("nothing") :][:8]
+    assert [both[i : i + 4].count("nothing") for i in (0, 4)] == [2, 2]
+
+
+def test_every_misfortune_beside_another_runtime_is_an_outcome_and_the_rest_goes_on(
+    fakes: None, own_home: Path
+) -> None:
+    doomed = ["resnet26", "resnet18d", "resnet34d"]
+    made = session(patience_s=3)
+    made.run([fake(name, runtime) for runtime in ("misfortune", "nothing") for name in [*doomed, "resnet50"]])
+    assert {(f.job.runtime, f.job.backbone): f.outcome for f in made.failures} == {  # type: ignore[union-attr]
+        ("misfortune", "resnet26"): "crashed",
+        ("misfortune", "resnet18d"): "killed",
+        ("misfortune", "resnet34d"): "hung",
+    }
+    measured = [(r.conditions.runtime, r.conditions.backbone) for r in made.records if "p50" in r.figure.metric.name]
+    assert sorted(measured) == sorted([("misfortune", "resnet50"), *(("nothing", n) for n in [*doomed, "resnet50"])])
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
+def test_models_that_find_no_room_beside_another_runtimes_are_measured_alone(fakes: None, own_home: Path) -> None:
+    made = session()
+    jobs = [fake("resnet18", name) for name in ("crowded", "crowded-together")]
+    made.run(jobs)
+    assert made.failures == []
+    for metric in ("latency_ms_p50", "first_inference_ms"):
+        assert sorted(str(r.conditions.runtime) for r in made.records if r.figure.metric.name == metric) == sorted(
+            job.runtime for job in jobs
+        )
+    assert isinstance(made.listener, Ear)
+    assert made.listener.steps == made.listener.total
+
+
+def test_a_worker_that_is_killed_while_another_runs_is_an_outcome(fakes: None, own_home: Path) -> None:
+    """It is stopped then, and its end is seen when it is let on."""
+    killed: list[int] = []
+
+    class Killing(Ear):
+        def at(self, job: Job, doing: str, progress: float) -> None:
+            super().at(job, doing, progress)
+            if progress and job.runtime == "nothing" and not killed:
+                first = min(psutil.Process().children(), key=psutil.Process.create_time)
+                killed.append(first.pid)
+                first.kill()
+
+    made = session()
+    made.listener = Killing()
+    names = ("resnet18", "resnet50")
+    made.run([fake(name, runtime) for runtime in ("busy-wait", "nothing") for name in names])
+    assert killed
+    (failure,) = made.failures
+    assert (failure.job.runtime, failure.outcome) == ("busy-wait", "killed")
+    assert isinstance(failure.job, InferenceJob)
+    measured = [(r.conditions.runtime, r.conditions.backbone) for r in made.records if "p50" in r.figure.metric.name]
+    left = set(names) - {failure.job.backbone}
+    assert sorted(measured) == sorted([*(("busy-wait", name) for name in left), *(("nothing", name) for name in names)])
+
+
+def test_a_runtime_that_waits_for_its_turn_longer_than_any_patience_is_not_called_hung(
+    fakes: None, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "GRACE_S", 0.0)
+    slept: list[Job] = []
+
+    class Slow(Ear):
+        def at(self, job: Job, doing: str, progress: float) -> None:
+            super().at(job, doing, progress)
+            if progress and job.runtime == "nothing" and len(slept) < 1:
+                slept.append(job)
+                time.sleep(5)  # as long as many windows of other models take
+
+    made = session(patience_s=4)
+    made.listener = Slow()
+    made.run([fake("resnet18", runtime) for runtime in ("busy-wait", "nothing")])
+    assert slept
+    assert made.failures == []
+
+
 def test_an_interruption_ends_the_worker_and_keeps_what_is_there(fakes: None, own_home: Path) -> None:
     kept: list[Record] = []
 
@@ -208,7 +305,7 @@ def test_an_interruption_ends_the_worker_and_keeps_what_is_there(fakes: None, ow
 
     made = session(interrupted)
     with pytest.raises(KeyboardInterrupt):
-        made.run([fake("resnet18", "busy-wait"), fake("resnet26", "busy-wait")])
+        made.run([fake(name, runtime) for name in ("resnet18", "resnet26") for runtime in ("busy-wait", "nothing")])
     assert len(medians(kept)) == 1
     assert not psutil.Process().children()
 
