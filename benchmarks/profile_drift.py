@@ -7,6 +7,7 @@ Takes documents of `selector profile` and compares every pair of them. Writes re
 the medians of every run, and results/profile_drift.md.
 """
 
+import argparse
 import json
 import sys
 from itertools import combinations
@@ -19,14 +20,18 @@ WITHIN = 0.05
 
 def main() -> int:
     """Compare the documents that are named."""
-    runs = sorted((read(Path(name)) for name in sys.argv[1:]), key=lambda run: str(run["at"]))
-    if len(runs) < 2:
-        print(__doc__)
-        return 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("documents", nargs="+", type=Path)
+    parser.add_argument("--note", default="", help="what a reader has to know of the runs; goes onto the page")
+    asked = parser.parse_args()
+    if len(asked.documents) < 2:
+        parser.error("two documents at least")
+    runs = sorted((read(file) for file in asked.documents), key=lambda run: str(run["at"]))
     pairs = [pair(i, j, runs[i]["medians"], runs[j]["medians"]) for i, j in combinations(range(len(runs)), 2)]
+    text = page(runs, pairs, asked.note)
     (RESULTS / "profile_drift.json").write_text(json.dumps({"runs": runs, "pairs": pairs}, indent=1) + "\n")
-    (RESULTS / "profile_drift.md").write_text(page(runs, pairs))
-    print(page(runs, pairs))
+    (RESULTS / "profile_drift.md").write_text(text)
+    print(text)
     return 0
 
 
@@ -56,14 +61,13 @@ def pair(i: int, j: int, a: dict[str, float], b: dict[str, float]) -> dict[str, 
     }
 
 
-def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
+def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], note: str) -> str:
     """The runs and what their pairs come to."""
     lines = [
         "# Runs of the default grid at several times of a day",
         "",
-        f"One machine ({runs[0]['fingerprint']}), two cores of a shared host. Every run that came to its end is here. "
-        "The first was made before a figure was settled at ±2 % as independent samples and ±4 % with what windows differ "
-        "by: it asked for ±2 % of the latter. A reader of the code worked beside the second for some seconds. Made by `python benchmarks/profile_drift.py`.",
+        f"One machine ({runs[0]['fingerprint']}), two cores of a shared host. {note}".rstrip()
+        + " Made by `python benchmarks/profile_drift.py`.",
         "",
         "| run | begun (UTC) | seconds of timed inference | called stable |",
         "|---:|---|---:|---:|",
