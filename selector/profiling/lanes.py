@@ -26,7 +26,7 @@ OWN_BYTES = 20 << 20
 proportion to its pixels, its activations."""
 
 LANE_BYTES = 200 << 20
-"""What a worker takes that has imported its runtime: between ONNX Runtime's and PyTorch's, roughly."""
+"""What a worker that has imported its runtime is taken to need: a choice, not a measured figure."""
 
 GPU_SET_SIZE = 12
 """Most models that are loaded on a GPU at once: nobody counts its memory, and its lanes do not alternate."""

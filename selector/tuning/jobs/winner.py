@@ -177,7 +177,7 @@ def _final_weights(
 def _adjust(split: SplitModel, shift: Sequence[float], classes: Sequence[str]) -> dict[str, float]:
     """Add the trial's adjustment to the biases of the last layer, so that every runtime has it; {class: what}.
 
-    Empty where there is none: of a trial that needs none, or of a study from before there were adjustments.
+    Empty where there is none: nothing was gained by one on the trial's validation images.
     """
     if not any(shift):
         return {}

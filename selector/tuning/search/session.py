@@ -239,11 +239,8 @@ class Session:
             self.tell(f"trial {trial.number}: pruned after {seconds:.0f} s")
         elif kind == "done":
             self._note(trial, "cached", result["cached"])
-            for name in (
-                "predict_views",
-                "adjustment",
-                "adjustment_one_view",
-            ):  # another host may have to make the winner
+            # another host may have to make the winner
+            for name in ("predict_views", "adjustment", "adjustment_one_view"):
                 self._note(trial, name, result[name])
             self.pace.learn_train(running.recipe, result["step_seconds"], result["batch_size"], cached=result["cached"])
             worked = result["seconds"] + result["fit_seconds"]
