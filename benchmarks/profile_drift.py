@@ -3,12 +3,14 @@
     selector profile BACKBONES… --runtime torch-eager,onnxruntime,openvino,onnxruntime:int8-static -o RUN.json
     python benchmarks/profile_drift.py RUN.json RUN.json …
 
-Takes documents of `selector profile` and compares every pair of them. Writes results/profile_drift.json, which holds
+Takes documents of `selector profile` and compares every pair of them, by the figures that they tell, which are those
+at the machine's reference pace, and by the medians as they were timed. Writes results/profile_drift.json, which holds
 the medians of every run, and results/profile_drift.md.
 """
 
 import argparse
 import json
+import re
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -27,7 +29,10 @@ def main() -> int:
     if len(asked.documents) < 2:
         parser.error("two documents at least")
     runs = sorted((read(file) for file in asked.documents), key=lambda run: str(run["at"]))
-    pairs = [pair(i, j, runs[i]["medians"], runs[j]["medians"]) for i, j in combinations(range(len(runs)), 2)]
+    pairs = [
+        {"runs": [i + 1, j + 1], **{how: pair(runs[i][how], runs[j][how]) for how in ("medians", "as_timed")}}
+        for i, j in combinations(range(len(runs)), 2)
+    ]
     text = page(runs, pairs, asked.note)
     (RESULTS / "profile_drift.json").write_text(json.dumps({"runs": runs, "pairs": pairs}, indent=1) + "\n")
     (RESULTS / "profile_drift.md").write_text(text)
@@ -44,16 +49,34 @@ def read(file: Path) -> dict[str, Any]:
         "fingerprint": p50[0]["fingerprint"],
         "timed_s": document["timed_s"],
         "stable": sum(bool(r["stable"]) for r in p50),
-        "medians": {f"{r['runtime']} {r['precision']} {r['backbone']}": r["value"] for r in p50},
+        "pace": pace(document),
+        "medians": {name(r): r["value"] for r in p50},
+        "as_timed": {name(r): as_timed(r) for r in p50},
     }
 
 
-def pair(i: int, j: int, a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
+def pace(document: dict[str, Any]) -> list[float]:
+    """How much longer than at the reference the workloads took; empty for a document from before there was one."""
+    told = document.get("pace")
+    return [ms / of for ms, of in zip(told["session_ms"], told["reference_ms"], strict=True)] if told else []
+
+
+def name(record: dict[str, Any]) -> str:
+    """A configuration."""
+    return f"{record['runtime']} {record['precision']} {record['backbone']}"
+
+
+def as_timed(record: dict[str, Any]) -> float:
+    """A record's median as it was timed, before it was given at the machine's reference pace."""
+    found = re.search(r"as timed ([\d.e+-]+) ms", record["source"])
+    return float(found[1] if found else record["value"])
+
+
+def pair(a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
     """How two runs agree on the configurations that both have."""
     ratios = sorted(b[name] / a[name] for name in a.keys() & b.keys())
     apart = [2 * abs(ratio - 1) / (ratio + 1) for ratio in ratios]
     return {
-        "runs": [i + 1, j + 1],
         "configurations": len(ratios),
         "within_5_percent": sum(x <= WITHIN for x in apart),
         "worst_apart": max(apart),
@@ -69,19 +92,25 @@ def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], note: str) -> 
         f"One machine ({runs[0]['fingerprint']}), two cores of a shared host. {note}".rstrip()
         + " Made by `python benchmarks/profile_drift.py`.",
         "",
-        "| run | begun (UTC) | seconds of timed inference | called stable |",
-        "|---:|---|---:|---:|",
+        "| run | begun (UTC) | seconds of timed inference | called stable | its pace, times the reference |",
+        "|---:|---|---:|---:|---|",
         *(
             f"| {n} | {run['at'][:16].replace('T', ' ')} | {run['timed_s']:.0f} | "
-            f"{run['stable']} of {len(run['medians'])} |"
+            f"{run['stable']} of {len(run['medians'])} | {' and '.join(f'{x:.3f}' for x in run['pace']) or '–'} |"
             for n, run in enumerate(runs, 1)
         ),
         "",
-        "| runs | within 5 % | worst apart | later ÷ earlier, median |",
-        "|---|---:|---:|---:|",
+        "At the reference pace, as the figures are told, and as they were timed:",
+        "",
+        "| runs | within 5 % | worst apart | within 5 %, as timed | worst apart | later ÷ earlier, median, as timed |",
+        "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {p['runs'][0]}, {p['runs'][1]} | {p['within_5_percent']} of {p['configurations']} | "
-            f"{p['worst_apart']:.1%} | {p['median_ratio']:.3f} |"
+            f"| {p['runs'][0]}, {p['runs'][1]} | "
+            + " | ".join(
+                f"{p[how]['within_5_percent']} of {p[how]['configurations']} | {p[how]['worst_apart']:.1%}"
+                for how in ("medians", "as_timed")
+            )
+            + f" | {p['as_timed']['median_ratio']:.3f} |"
             for p in pairs
         ),
     ]

@@ -222,6 +222,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         # clocks and throttling; never read while something is timed
         "state": {"before": before.as_json(), "after": after.as_json()},
         "wall_s": (after.at - before.at).total_seconds(),
+        "pace": session.pace.as_json(),  # that latencies on the CPU are given at, and the machine's own
         "timed_s": session.timed_s,  # of that, inside timed inferences and training steps
         "energy": {device: availability(device) for device in devices},
         # records of a broken run that --resume took over: they are among `records`
@@ -282,3 +283,13 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         if failed := len({failure.job for failure in session.failures if failure.whole}):
             note += f"; configurations that failed, as said above: {failed} of {asked}"
         console.print(f"{len(session.records)} figures are in the evidence store{note}")
+        if pace := session.pace.as_json():
+            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(pace["session_ms"], pace["reference_ms"], strict=True))
+            where = f", which {pace['kept']} holds: remove it to take another" if pace["kept"] else ", not kept"
+            console.print(
+                f"latencies on the CPU are given at this machine's reference pace of {pace['reference_at'][:10]} (its "
+                f"two reference workloads took {ran} times as long now{where}); sources tell the medians as timed",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )

@@ -5,8 +5,6 @@ in a file beside the model's; who clears the cache of models clears it, too.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from selector.profiling.images import ImageSet
+from selector.profiling.keeping import write_whole
 from selector.profiling.runtimes.base import Logits, Runtime
 
 LOSSY = ("tf32", "fp16", "bf16", "amp", "int8-dynamic", "int8-static")
@@ -70,17 +69,4 @@ def keep_agreement(place: Path, of: Mapping[str, object], found: Agreement) -> N
     Where it cannot be written it is measured again next time.
     """
     with suppress(OSError):
-        _write(place, of, found)
-
-
-def _write(place: Path, of: Mapping[str, object], found: Agreement) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=place.parent, prefix=".agreement-", delete=False, encoding="utf-8"
-    ) as draft:
-        try:
-            json.dump({"of": dict(of), "agreement": asdict(found)}, draft, indent=2)
-            draft.close()
-            os.replace(draft.name, place)
-        except OSError:
-            os.unlink(draft.name)
-            raise
+        write_whole(place, {"of": dict(of), "agreement": asdict(found)})

@@ -63,7 +63,7 @@ def block_costs(backbone: str, resolution: int, threads: int, timed: dict[str, A
                 high=block["high"],
             )
         )
-    return BlockCosts(backbone, resolution, threads, Measurement(**timed["total"]), tuple(blocks))
+    return BlockCosts(backbone, resolution, threads, Measurement.from_json(timed["total"]), tuple(blocks))
 
 
 def time_blocks(backbone: str, resolution: int, settings: Settings = BY_BLOCK) -> dict[str, Any]:

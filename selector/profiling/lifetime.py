@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.profiling import others
+from selector.profiling import others, pace
 from selector.profiling.energy import Meter, meter
 from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
 from selector.profiling.memory import give_back_freed_memory, peak_rss_of_fork
@@ -76,7 +76,8 @@ def life(
                 give_back_freed_memory()  # the model waits beside others, and has used more to load than it keeps
             yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
             if wanted.steady:
-                yield from timed(Timing(step, Tracker(settings, second_s), meter(runtime.device), job.threads))
+                tracker = Tracker(settings, second_s, runtime.pace_powers if runtime.device == "cpu" else None)
+                yield from timed(Timing(step, tracker, meter(runtime.device), job.threads))
         finally:
             del step  # it holds the model, which is let go of now
     if not wanted.steady:
@@ -94,10 +95,14 @@ class Timing:
     spent: list[tuple[float | None, int]] = field(default_factory=list)  # of each window: joules, inferences
 
     def take_window(self) -> None:
-        """Time one window, and read the energy before and after it."""
+        """Time one window, and read the energy before and after it, and around that the pace where it counts."""
+        paced = self.tracker.pace_powers is not None
+        first_pace = pace.read() if paced else None
         before = self.meter.read()
-        inferences = add_window(self.step, self.tracker, self.threads)
-        self.spent.append((self.meter.spent(before, self.meter.read()), inferences))
+        taken = take_and_count(self.step, self.tracker, self.threads)
+        self.spent.append((self.meter.spent(before, self.meter.read()), taken.inferences))
+        beside = pace.between(first_pace, pace.read()) if first_pace else None
+        self.tracker.add(taken.samples, taken.others, beside)
 
     def release(self) -> None:
         """Let go of the model, which the step holds."""
@@ -121,17 +126,30 @@ def timed(timing: Timing) -> Iterator[dict[str, Any]]:
             timing.take_window()
             if timing.tracker.finished:
                 break
-            yield {"event": "window", "progress": timing.tracker.progress()}
-        yield {"event": "measured", "result": to_json(timing.measurement()), "timed_s": timing.tracker.timed_s}
+            yield {"event": "window", "progress": timing.tracker.progress(), "pace": timing.tracker.quiet_pace}
+        told = {"result": to_json(timing.measurement()), "timed_s": timing.tracker.timed_s}
+        yield {"event": "measured", **told, "pace": timing.tracker.quiet_pace}
     finally:
         timing.release()
 
 
-def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> int:
-    """Take a window as `tracker` wants it and give it to it. How many inferences that were, uncounted ones included.
+def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> None:
+    """Take a window as `tracker` wants it and give it to it. `threads` are those that an inference runs on."""
+    taken = take_and_count(step, tracker, threads)
+    tracker.add(taken.samples, taken.others)
 
-    `threads` are those that an inference runs on.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A window as it was taken."""
+
+    samples: list[float]  # milliseconds
+    others: float | None  # the share of its processors that other work took; None: nobody tells
+    inferences: int  # uncounted ones included
+
+
+def take_and_count(step: Callable[[], object], tracker: Tracker, threads: int) -> Taken:
+    """Take a window as `tracker` wants it. `threads` are those that an inference runs on."""
     settings, first_counts = tracker.settings, tracker.first_counts()
     before = others.read()
     samples = take_window(
@@ -141,8 +159,7 @@ def add_window(step: Callable[[], object], tracker: Tracker, threads: int) -> in
         limit_s=max(4 * settings.window_s, 2 * tracker.expected_window_s()),
         first_counts=first_counts,
     )
-    tracker.add(samples, others.share(before, others.read(), threads))
-    return len(samples) + (not first_counts)
+    return Taken(samples, others.share(before, others.read(), threads), len(samples) + (not first_counts))
 
 
 def take_window(

@@ -11,13 +11,15 @@ and says how many it wants next and when it has enough:
    windows of a configuration lie those of all others (`rounds`), so a spell of noise falls on a few windows of each.
 
 A window in which other work or the hypervisor took the processors is left out and another one taken in its place.
-Where that does not end, all windows count. A figure that never settled, or was never left alone, is marked
-`stable=False`.
+Where that does not end, all windows count. Where somebody read the processor's pace beside each window (`pace`),
+samples count as they would have been at the middle of those paces. A figure that never settled, or was never left
+alone, is marked `stable=False`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,14 +30,16 @@ from selector.profiling.intervals import (
     median_interval_of_windows,
     p90_bound,
 )
+from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity
 
-PROTOCOL_VERSION = "4"
+PROTOCOL_VERSION = "5"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
 
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
 in the process that loaded it first; disturbed windows are left out; the first inference of a window counts where one
 takes long. 4: configurations of all runtimes take turns, in more and shorter windows; the median's interval allows for
-windows that differ; the samples of a p90 are collected where they take a second.
+windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies are those at
+the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings are as timed.
 """
 
 DISTURBANCE = 0.03
@@ -108,11 +112,30 @@ THROUGHPUT = Settings(
 
 
 @dataclass(frozen=True, slots=True)
+class OwnPace:
+    """The pace of a configuration's steady windows, and how its figure goes with it (`pace`)."""
+
+    ms: Pace  # of the reference workloads, the middle of all windows
+    sensitivity: Sensitivity
+    as_timed: float  # median of the samples as they were timed, milliseconds
+    p90_as_timed: float | None  # the bound of their 90th percentile
+    blur: tuple[float, ...]  # the standard deviation of `ms`, relative
+    reference: Pace | None = None  # that the figure is given at; None: its own
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """As it comes out of a pipe."""
+        reference = data["reference"] and tuple(data["reference"])
+        plain = {"ms": tuple(data["ms"]), "blur": tuple(data["blur"]), "reference": reference}
+        return cls(**{**data, **plain, "sensitivity": Sensitivity.from_json(data["sensitivity"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """The figure of one configuration, in milliseconds.
 
-    `low` and `high` bound the median at the settings' confidence (order statistics of samples in windows, no
-    distribution assumed).
+    `low` and `high` bound the median at the settings' confidence (order statistics of samples in windows; no
+    distribution is assumed, but of how they go with the pace where it was read).
     `p90` is an upper bound of the 90th percentile at 99 % confidence; None below 64 samples.
     `reason` says why it is unstable. `disturbed` windows were left out; 0 where they count, which `reason` then says.
     """
@@ -128,6 +151,21 @@ class Measurement:
     reason: str | None
     energy_mj: float | None = None  # of one inference, over the steady windows; None: it could not be read
     disturbed: int = 0
+    pace: OwnPace | None = None  # None: it was not read, and samples count as they were timed
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """As it comes out of a pipe."""
+        return cls(**{**data, "pace": data.get("pace") and OwnPace.from_json(data["pace"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Samples that were taken right after each other, in milliseconds, and the state of the machine meanwhile."""
+
+    samples: list[float]
+    others: float  # the share of its processors that other work took, 0 to 1
+    pace: Pace | None  # None: nobody read it
 
 
 def settled(windows: Sequence[float], *, count: int, tolerance: float) -> bool:
@@ -144,22 +182,24 @@ class Tracker:
 
     settings: Settings = INFERENCE
     expected_s: float | None = None  # what one inference took before the first window, where somebody looked
+    pace_powers: tuple[float, ...] | None = None  # of the runtime; None: samples count as they were timed
     windows: list[list[float]] = field(default_factory=list)  # those that count; milliseconds
     steady_from: int | None = None  # index of the first steady window; None while warming up
     warmed: bool = False  # False after the cap was hit
     crowded: bool = False  # the machine is never quiet: disturbed windows count
-    _taken: list[tuple[list[float], float]] = field(default_factory=list)  # every window, and what others took
+    _taken: list[Window] = field(default_factory=list)
     _places: list[int] = field(default_factory=list)  # of `windows` among all that were taken
 
-    def add(self, samples: Sequence[float], others: float | None = None) -> None:
+    def add(self, samples: Sequence[float], others: float | None = None, pace: Pace | None = None) -> None:
         """Take in one window of samples, in milliseconds. Raises ValueError for an empty one.
 
-        `others` is the share of its processors that other work took meanwhile, 0 to 1; None: nobody looked.
+        `others` is the share of its processors that other work took meanwhile, 0 to 1, `pace` the processor's beside
+        it; None: nobody looked.
         """
         if not samples:
             raise ValueError("a window needs at least one sample")
-        self._taken.append((list(samples), others or 0.0))
-        if self.crowded or self._taken[-1][1] <= self.settings.disturbance:
+        self._taken.append(Window(list(samples), others or 0.0, pace))
+        if self.crowded or self._taken[-1].others <= self.settings.disturbance:
             self._count(len(self._taken) - 1)
         if not self.crowded and self._hopeless():
             self.crowded, self.windows, self._places = True, [], []
@@ -169,7 +209,7 @@ class Tracker:
 
     def _count(self, place: int) -> None:
         """Let a window that was taken count."""
-        self.windows.append(self._taken[place][0])
+        self.windows.append(self._taken[place].samples)
         self._places.append(place)
         if self.steady_from is not None:
             return
@@ -193,7 +233,13 @@ class Tracker:
     @property
     def timed_s(self) -> float:
         """Seconds of all samples so far, warm-up and disturbed windows included."""
-        return sum(sum(samples) for samples, _ in self._taken) / 1e3
+        return sum(sum(window.samples) for window in self._taken) / 1e3
+
+    @property
+    def quiet_pace(self) -> Pace | None:
+        """The pace beside the last window that was taken, where no other work disturbed that."""
+        last = self._taken[-1] if self._taken else None
+        return last.pace if last and last.others <= self.settings.disturbance else None
 
     @property
     def steady_places(self) -> list[int]:
@@ -225,7 +271,7 @@ class Tracker:
         return last is not None and last >= LONG_S
 
     def _last_s(self) -> float | None:
-        return float(np.median(self._taken[-1][0])) / 1e3 if self._taken else self.expected_s
+        return float(np.median(self._taken[-1].samples)) / 1e3 if self._taken else self.expected_s
 
     def _tail_wanted(self, inference_s: float) -> bool:
         return inference_s * P90_SAMPLES <= self.settings.tail_budget_s
@@ -241,10 +287,11 @@ class Tracker:
 
     def measurement(self) -> Measurement:
         """The figure so far. Raises ValueError before the first window of the steady state."""
-        samples = self._steady_samples()
+        windows, pace = self._steady()
+        samples = [x for window in windows for x in window]
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
-        low, high = median_interval_of_windows(self.windows[self.steady_from :], self.settings.confidence)
+        low, high = median_interval_of_windows(windows, self.settings.confidence)
         doubt = self._doubt()
         return Measurement(
             p50=float(np.median(samples)),
@@ -257,12 +304,25 @@ class Tracker:
             stable=doubt is None and not self.crowded,
             reason="; ".join(filter(None, (doubt, self._crowd()))) if doubt or self.crowded else None,
             disturbed=len(self._taken) - len(self.windows),
+            pace=pace,
         )
 
-    def _steady_samples(self) -> list[float]:
+    def _steady(self) -> tuple[list[list[float]], OwnPace | None]:
+        """The windows of the steady state at the middle of their paces, and that pace; as timed where it is unknown
+        or they are too few."""
         if self.steady_from is None:
-            return []
-        return [x for w in self.windows[self.steady_from :] for x in w]
+            return [], None
+        windows = self.windows[self.steady_from :]
+        paces = [pace for place in self.steady_places if (pace := self._taken[place].pace) is not None]
+        if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
+            return windows, None
+        sensitive = sensitivity(windows, paces, self.pace_powers)
+        timed = [x for window in windows for x in window]
+        own = OwnPace(middle(paces), sensitive, float(np.median(timed)), p90_bound(timed), blur(paces))
+        return at_pace(windows, paces, own.ms, own.sensitivity), own
+
+    def _steady_samples(self) -> list[float]:
+        return [x for window in self._steady()[0] for x in window]
 
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3
@@ -277,7 +337,7 @@ class Tracker:
     def _much_disturbed(self) -> bool:
         """Whether too many windows were disturbed to wait for the end of it."""
         s = self.settings
-        lost = [sum(w) for w, others in self._taken if others > s.disturbance]
+        lost = [sum(window.samples) for window in self._taken if window.others > s.disturbance]
         return len(lost) >= s.disturbed_cap and sum(lost) / 1e3 >= s.disturbed_cap_s
 
     def _settles(self) -> bool:
@@ -288,7 +348,7 @@ class Tracker:
         """What kept the figure from being sound; None where disturbances were few enough to wait for their end."""
         if not self.crowded and not self._much_disturbed():
             return None
-        took = float(np.median([others for _, others in self._taken if others > self.settings.disturbance]))
+        took = float(np.median([w.others for w in self._taken if w.others > self.settings.disturbance]))
         return f"other work or the hypervisor took {took:.0%} of its processors"
 
     def _doubt(self) -> str | None:
@@ -296,10 +356,10 @@ class Tracker:
         s = self.settings
         if not self.warmed or self.steady_from is None:
             return "the warm-up never settled"
-        steady = self.windows[self.steady_from :]
+        steady, _ = self._steady()
         if len(steady) < s.min_windows:
             return f"only {len(steady)} of {s.min_windows} windows"
-        samples = self._steady_samples()
+        samples = [x for window in steady for x in window]
         if lower_rank(len(samples), (1 - s.confidence) / 2) < 1:
             return f"{len(samples)} samples are too few for an interval"
         median = float(np.median(samples))

@@ -8,11 +8,13 @@ from selector.evidence.record import Conditions, Provenance, Record
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
 from selector.profiling.models import WEIGHTS_NOTE
-from selector.profiling.protocol import PROTOCOL_VERSION, Measurement
+from selector.profiling.pace import Pace
+from selector.profiling.protocol import PROTOCOL_VERSION, Measurement, OwnPace
 from selector.profiling.runtimes import runtime
 from selector.profiling.runtimes.torch_eager import AUTOCAST
 
 HARDWARE = "local"
+AT_PACE = "at the machine's reference pace"
 AMP = {
     "torch-eager": f"autocast to {AUTOCAST['cpu']}",
     "torch-cuda": f"autocast to {AUTOCAST['cuda']} with a gradient scaler",
@@ -64,7 +66,7 @@ def to_json(result: Result) -> dict[str, Any]:
 
 def training_from_json(data: dict[str, Any]) -> TrainingResult:
     """The reverse of `to_json` for a TrainingResult."""
-    return TrainingResult(**{**data, "measurement": Measurement(**data["measurement"])})
+    return TrainingResult(**{**data, "measurement": Measurement.from_json(data["measurement"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,20 @@ class Scribe:
         ]
 
     def _steady(self, job: InferenceJob, version: str, figure: Measurement) -> list[Record]:
+        pace = figure.pace
+        moved = pace is not None and pace.reference is not None
+        allowed = "windows that differ and the pace allowed for" if moved else "windows that differ allowed for"
         note = (
-            f"{_windows(figure)}, interleaved with other configurations; 95 % interval of the median from order "
-            "statistics, windows that differ allowed for"
+            f"{_windows(figure)}, interleaved with other configurations{_pace(pace, pace.as_timed if pace else None)}; "
+            f"95 % interval of the median from order statistics, {allowed}"
         )
         rest = {"n": figure.n, "stable": figure.stable}
         records = [
             self._record(job, version, "latency_ms_p50", figure.p50, note, low=figure.low, high=figure.high, **rest)
         ]
         if figure.p90 is not None:
-            note = f"{_windows(figure)}; upper bound at 99 % confidence from order statistics"
+            at_pace = _pace(pace, pace.p90_as_timed if pace else None)
+            note = f"{_windows(figure)}{at_pace}; upper bound at 99 % confidence from order statistics"
             records.append(self._record(job, version, "latency_ms_p90", figure.p90, note, **rest))
         if figure.energy_mj is not None:
             counter = "NVML" if runtime(job.runtime).device == "gpu" else "RAPL"
@@ -262,3 +268,18 @@ def _windows(figure: Measurement) -> str:
     taken = f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up"
     taken = f"{taken}{disturbed}{unstable}"
     return f"{taken}, allocator keeps freed memory"
+
+
+def reference_note(reference: Pace) -> str:
+    """Which pace a figure is given at, as its source tells it."""
+    compute, move = reference
+    return f"{AT_PACE} (workloads that compute and move data take {compute:.4g} and {move:.4g} ms)"
+
+
+def _pace(pace: OwnPace | None, as_timed: float | None) -> str:
+    """How a figure differs from what was timed, and why; empty where it does not."""
+    if pace is None or pace.reference is None or as_timed is None:
+        return ""
+    ran = " and ".join(f"{own / ms:.3f}" for own, ms in zip(pace.ms, pace.reference, strict=True))
+    powers = " and ".join(f"{power:.2f}" for power in pace.sensitivity.powers)
+    return f"; {reference_note(pace.reference)}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}"

@@ -8,12 +8,17 @@ from selector.evidence.record import Record
 from selector.profiling.agreement import LOSSY
 from selector.profiling.intervals import P90_SAMPLES
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.pace import Pace
 from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
-from selector.profiling.results import Scribe, conditions
+from selector.profiling.results import AT_PACE, Scribe, conditions, reference_note
 from selector.profiling.runtimes import runtime
 
 MAX_AGE = timedelta(hours=24)
 """Older figures are measured again: the fingerprint does not tell of a cooler that has come loose since."""
+
+NEARLY = 0.85
+"""A figure at the reference pace may be so much lower than what was timed, which said whether a p90 is affordable."""
 
 COLD = frozenset({"load_ms", "first_inference_ms", "memory_rss_peak_bytes", "artifact_bytes"})
 AGREEMENT = frozenset({"agreement_top1", "cosine_logits"})
@@ -59,11 +64,13 @@ def find_kept(
     now: datetime | None = None,
     max_age: timedelta = MAX_AGE,
     tail_budget_s: float = INFERENCE.tail_budget_s,
+    reference: Pace | None = None,
 ) -> Kept:
     """What `records` hold of `jobs` as `scribe` would write it: same fingerprint, protocol, conditions and material.
 
     A figure that never settled counts as measured: it is what the deadline allows. A latency without a p90 does not
-    where the samples of one cost no more than `tail_budget_s`: it was measured without `--p90`.
+    where the samples of one cost no more than `tail_budget_s`: it was measured without `--p90`. Nor does one at another
+    pace than the machine's `reference` (None: it has none), or from a moment too far from it.
     """
     since = (now or datetime.now(UTC)) - max_age
     usable = [
@@ -76,7 +83,7 @@ def find_kept(
     newest: dict[tuple[object, str], Record] = {}
     for record in sorted(usable, key=lambda r: r.recorded_at):
         newest[record.conditions, record.figure.metric.name] = record
-    search = _Search(scribe, newest, tail_budget_s)
+    search = _Search(scribe, newest, tail_budget_s, reference)
     cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
     steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
     trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.trained(job))}
@@ -96,6 +103,7 @@ class _Search:
     scribe: Scribe
     newest: dict[tuple[object, str], Record]
     tail_budget_s: float
+    reference: Pace | None
 
     def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
         """The records of all `metrics`; empty where one is missing or is of other weights, calibration or settings."""
@@ -119,11 +127,21 @@ class _Search:
         if not records:
             return []
         (p50,) = records
+        if not self._at_pace(p50.figure.source):
+            return []
         # one of another run than the median's says nothing of it
         p90 = [r for r in self.of(job, {"latency_ms_p90"}) if r.recorded_at >= p50.recorded_at]
-        if not p90 and p50.stable and p50.figure.value / 1e3 * P90_SAMPLES <= self.tail_budget_s:
+        affordable = NEARLY * self.tail_budget_s
+        if not p90 and p50.stable and p50.figure.value / 1e3 * P90_SAMPLES <= affordable:
             return []
         return [*records, *p90, *self.of(job, {"energy_mj"})]
+
+    def _at_pace(self, source: str) -> bool:
+        """Whether a latency is given at the machine's reference, or as it was timed."""
+        if TOO_FAR in source:
+            return False
+        at_another = AT_PACE in source and (self.reference is None or reference_note(self.reference) not in source)
+        return not at_another
 
     def trained(self, job: TrainingJob) -> list[Record]:
         records = self.of(job, TRAINING)

@@ -50,6 +50,27 @@ class BusyWait(Fake):
         return super().run(batch)
 
 
+class Paced(Fake):
+    """Multiplies matrices for about a millisecond: as much slowed as the processor's arithmetic is."""
+
+    name = "paced"
+
+    def run(self, batch: Batch) -> Logits:
+        for _ in range(200):
+            _LEFT @ _LEFT
+        return super().run(batch)
+
+
+class PacedGpu(Paced):
+    """The same, but said to be a GPU's."""
+
+    name = "paced-gpu"
+    device = "gpu"
+
+
+_LEFT = np.ones((48, 48), dtype=np.float32)
+
+
 class Misfortune(Fake):
     """What goes wrong depends on the backbone, so that one set holds every kind of failure and a success."""
 
@@ -176,6 +197,8 @@ ALL = (
     Fake,
     AnswersOneImage,
     BusyWait,
+    Paced,
+    PacedGpu,
     Misfortune,
     Crowded,
     CrowdedTogether,

@@ -1,10 +1,13 @@
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +19,9 @@ from selector.evidence.store import open_store
 from selector.hardware.machine import detect
 from selector.profiling import forks, workers
 from selector.profiling.jobs import InferenceJob, Job, TrainingJob
-from selector.profiling.protocol import PROTOCOL_VERSION, Settings
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION, Settings
+from selector.profiling.results import AT_PACE
 from selector.profiling.runtimes.export import recipe
 from selector.profiling.session import Session, Sink, Thoroughness
 
@@ -52,8 +57,8 @@ class Ear:
         self.steps += steps
 
 
-def session(sink: Sink = lambda records: None, *, patience_s: float = 100.0) -> Session:
-    return Session(detect(), sink, Ear(), Thoroughness(QUICK, QUICK, patience_s=patience_s))
+def session(sink: Sink = lambda records: None, *, patience_s: float = 100.0, settings: Settings = QUICK) -> Session:
+    return Session(detect(), sink, Ear(), Thoroughness(settings, QUICK, patience_s=patience_s))
 
 
 def fake(backbone: str, runtime: str) -> InferenceJob:
@@ -179,6 +184,44 @@ def test_a_known_time_comes_out_and_progress_adds_up(fakes: None, own_home: Path
     assert made.timed_s > 0
 
 
+def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_home: Path) -> None:
+    """A model that is slowed as arithmetic is, and a reference at which that takes twice as long as here."""
+
+    def measured(runtime: str, spread: float = 0.5) -> tuple[Session, Record]:
+        made = session(settings=replace(QUICK, min_windows=8, spread=spread))
+        made.run([fake("resnet18", runtime)])
+        (p50,) = (r for r in made.records if r.figure.metric.name == "latency_ms_p50")
+        return made, p50
+
+    first, own = measured("paced")
+    assert AT_PACE in own.figure.source
+    place = first.pace.place
+    kept = json.loads(place.read_text())
+    kept["reference"]["ms"] = [2 * ms for ms in kept["reference"]["ms"]]
+    place.write_text(json.dumps(kept))
+    second, moved = measured("paced", INFERENCE.spread)
+    as_timed = re.search(r"as timed ([\d.]+) ms", moved.figure.source)
+    assert as_timed is not None
+    assert moved.figure.value > 1.2 * float(as_timed[1])
+    assert moved.stable is False
+    assert TOO_FAR in moved.figure.source
+    told = second.pace.as_json()
+    assert told is not None
+    assert told["kept"] == str(place)
+    # what was measured too far away is measured again; a GPU's latency is what was timed
+    assert not second.resume([fake("resnet18", "paced")], second.records).steady
+    assert AT_PACE not in measured("paced-gpu")[1].figure.source
+
+
+def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own_home: Path) -> None:
+    jobs = [fake("resnet18", "paced")]
+    made = session(settings=replace(QUICK, min_windows=8))
+    made.run(jobs)
+    assert session().resume(jobs, made.records).steady == set(jobs)
+    made.pace.place.unlink()
+    assert not session().resume(jobs, made.records).steady
+
+
 def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> None:
     used: list[float] = []
 
@@ -210,7 +253,7 @@ def test_runtimes_take_turns_and_whoever_waits_is_stopped(fakes: None, own_home:
                 running = [process for process in running if process.status() != psutil.STATUS_STOPPED]
             assert not running
 
-    made = session()
+    made = session(settings=replace(QUICK, min_windows=8))  # enough for eight turns, however soon they settle
     made.listener = Watching()
     made.run([fake(name, runtime) for runtime in ("busy-wait", "nothing") for name in ("resnet18", "resnet50")])
     assert made.failures == []

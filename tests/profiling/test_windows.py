@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from selector.profiling import lifetime
 from selector.profiling.channel import Channel
 from selector.profiling.energy import Meter
-from selector.profiling.lifetime import Timing, add_window, take_window, timed
+from selector.profiling.lifetime import Timing, add_window, take_and_count, take_window, timed
 from selector.profiling.protocol import LONG_S, Settings, Tracker
 from selector.profiling.turns import InProcess, Turn, take_turns
 
@@ -53,12 +53,19 @@ def test_the_first_call_of_a_window_is_not_counted(clock: Clock) -> None:
     assert take_window(clock.busy(50_000_000, 1_000_000), 3, at_least=2, limit_s=1) == [1.0, 1.0, 1.0]
 
 
+def counted(step: Callable[[], object], tracker: Tracker) -> int:
+    """Take a window and give it to the tracker; how many inferences that were."""
+    taken = take_and_count(step, tracker, 1)
+    tracker.add(taken.samples)
+    return taken.inferences
+
+
 def test_the_first_call_of_a_window_counts_where_it_would_be_a_third_of_it(clock: Clock) -> None:
     assert take_window(clock.busy(3, 1), 2, at_least=2, limit_s=1, first_counts=True) == [3e-6, 1e-6]
     long, short = (Tracker(Settings(window_s=2.5 * LONG_S, tail_budget_s=0.0)) for _ in range(2))
-    calls = [add_window(clock.busy(int(LONG_S * 1e9)), long, 1) for _ in range(3)]
+    calls = [counted(clock.busy(int(LONG_S * 1e9)), long) for _ in range(3)]
     assert calls == [3, 3, 3]  # two and an uncounted one, then three: before the first nobody knows how long one takes
-    calls = [add_window(clock.busy(int(LONG_S * 1e9) - 1), short, 1) for _ in range(3)]
+    calls = [counted(clock.busy(int(LONG_S * 1e9) - 1), short) for _ in range(3)]
     assert calls == [3, 4, 4]
 
 

@@ -1,6 +1,7 @@
 """Sources in Chinese: our own sentences are said, citations stay."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.loading import load_profiles
 from selector.profiling.jobs import InferenceJob, TrainingJob
-from selector.profiling.protocol import Measurement
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.pace import Sensitivity
+from selector.profiling.protocol import Measurement, OwnPace
 from selector.profiling.results import ColdResult, Scribe, TrainingResult
 from selector.reporting.cited import cited, parts, recognised
 from selector.reporting.sources import sources
@@ -44,6 +47,10 @@ def _measured_here() -> list[Record]:
     """What `selector profile` writes: latency that settled and that did not, load and memory, a training step."""
     settled = Measurement(10.0, 9.9, 10.1, 11.0, 70, 7, 20, True, None)
     unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±2%")
+    sensitive = Sensitivity((0.4, -0.1), ((0.0, 0.0), (0.0, 0.0)))
+    pace = OwnPace((0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, blur=(0.0, 0.0), reference=(0.09, 0.25))
+    at_pace = replace(settled, pace=pace)
+    too_far = replace(at_pace, stable=False, reason=f"{TOO_FAR} (1.11 and 1.20 times it)")
     job = InferenceJob("resnet18", "onnxruntime", "fp32", 224, 2)
     step = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 2, 8)
     cold = ColdResult(100.0, 20.0, 10**8, 10**7)
@@ -51,6 +58,8 @@ def _measured_here() -> list[Record]:
     return [
         *scribe.records(job, "1.0", settled),
         *scribe.records(InferenceJob("resnet34", "onnxruntime", "fp32", 224, 2), "1.0", unsettled),
+        *scribe.records(InferenceJob("resnet50", "onnxruntime", "fp32", 224, 2), "1.0", at_pace),
+        *scribe.records(InferenceJob("vgg16", "onnxruntime", "fp32", 224, 2), "1.0", too_far),
         *scribe.records(job, "1.0", cold),
         *scribe.records(step, "2.0", TrainingResult(settled, 1.0, 10**6, 10**8)),
     ]

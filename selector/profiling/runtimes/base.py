@@ -66,6 +66,7 @@ class Runtime(ABC):
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
     side_by_side: ClassVar[bool] = False  # whether models are timed in one process, see `turns`
     by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
+    pace_powers: ClassVar[tuple[float, float]] = (0.45, 0.3)  # by which its models are taken to slow (`pace`)
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:
         self.model = model

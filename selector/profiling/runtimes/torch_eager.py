@@ -28,6 +28,7 @@ class TorchEager(Runtime):
     loads = "weights"
     side_by_side = True
     channels_last: ClassVar[bool] = False
+    pace_powers = (0.4, 0.9)  # every activation is memory anew, and comes from the shared cache
 
     _module: "Callable[[torch.Tensor], torch.Tensor] | None" = None
 

@@ -1,0 +1,156 @@
+"""The pace of this machine that figures are given at, so that those of a slow hour and of a fast one compare.
+
+The first session keeps its pace as the machine's reference, in a file under `SELECTOR_HOME/pace/`; later ones give
+their figures at that pace, whatever the machine's was. It stays: a reference that moved would move every figure with
+it. Who removes the file lets the next session take another one; figures of the former and of the new do not compare.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from math import hypot, isfinite
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from selector import resources
+from selector.hardware.fingerprint import COMPARED, installed_version
+from selector.hardware.machine import Machine
+from selector.profiling.keeping import write_whole
+from selector.profiling.pace import WORKLOADS, Pace, middle
+from selector.profiling.protocol import Measurement, Settings
+
+TOO_FAR = "the machine was too far from its reference pace"
+
+P90_CONFIDENCE = 0.99
+"""Of the bound of a 90th percentile (`intervals.p90_bound`)."""
+
+OTHERWISE = 0.15
+"""Standard deviation of what a sensitivity is wrong by between two runs, beside what its windows say: another hour may
+be slow for another reason than the moments of this one are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The pace that figures are given at."""
+
+    ms: Pace  # of the reference workloads
+    readings: int
+    at: str  # when it was taken, ISO 8601
+    kept: bool = False  # whether later sessions will find it
+
+
+@dataclass(slots=True)
+class MachinePace:
+    """Hears the pace of a session's windows, and gives figures at the machine's reference."""
+
+    machine: Machine
+    heard: list[Pace] = field(default_factory=list)  # window by window
+    _reference: Reference | None = None
+
+    @property
+    def place(self) -> Path:
+        """The file that holds this machine's reference, or would."""
+        text = json.dumps(self._of(), sort_keys=True)
+        return resources.home() / "pace" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+    def hear(self, pace: Sequence[float] | None) -> None:
+        """Take in the pace of a window; None: nobody read it, or other work disturbed it."""
+        if pace is not None:
+            self.heard.append(tuple(pace))
+
+    def reference(self) -> Reference | None:
+        """The pace that this session's figures are given at; None before anything was heard.
+
+        The one that is kept. Where none is, the middle of what was heard when it is first asked for, kept from then on.
+        """
+        if self._reference is None and self.heard:
+            self._reference = self._kept() or self._taken()
+        return self._reference
+
+    def kept(self) -> Pace | None:
+        """The reference that an earlier session has kept."""
+        found = self._kept()
+        return found.ms if found else None
+
+    def at_reference(self, figure: Measurement, settings: Settings) -> Measurement:
+        """The figure as it would be at the reference, with an interval that allows for how uncertain that is.
+
+        Unstable where the interval is then wider than `settings` allow. As it is where its pace was not read.
+        """
+        reference = self.reference()
+        if figure.pace is None or reference is None:
+            return figure
+        most, confidence = settings.spread, settings.confidence
+        own = figure.pace
+        factor = own.sensitivity.factor(own.ms, reference.ms)
+        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, otherwise=OTHERWISE)
+        p50 = figure.p50 * factor
+        reach = NormalDist().inv_cdf((1 + confidence) / 2) * p50 * doubt
+        low = max(0.0, p50 - hypot(p50 - figure.low * factor, reach))
+        high = p50 + hypot(figure.high * factor - p50, reach)
+        p90 = None
+        if figure.p90 is not None:  # a bound, so what the factor may be wrong by counts against it
+            p90 = max(high, figure.p90 * factor * (1 + NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
+        stable, reason = figure.stable, figure.reason
+        if stable and max(p50 - low, high - p50) > most * p50:
+            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, reference.ms, strict=True))
+            stable, reason = False, f"{TOO_FAR} ({ran} times it)"
+        return replace(
+            figure,
+            p50=p50,
+            low=low,
+            high=high,
+            p90=p90,
+            stable=stable,
+            reason=reason,
+            pace=replace(own, reference=reference.ms),
+        )
+
+    def as_json(self) -> dict[str, Any] | None:
+        """What the session's document tells; None before a figure was given at a reference."""
+        reference = self._reference
+        if reference is None:
+            return None
+        return {
+            "workloads": WORKLOADS,
+            "reference_ms": reference.ms,
+            "reference_at": reference.at,
+            "kept": str(self.place) if reference.kept else None,
+            "session_ms": middle(self.heard),
+            "readings": len(self.heard),
+        }
+
+    def _of(self) -> dict[str, Any]:
+        """What a reference follows from: the machine, and the library that computes the workload."""
+        machine = self.machine.as_json()
+        return {
+            "workloads": WORKLOADS,
+            "numpy": installed_version("numpy"),
+            **{name: machine[name] for name in COMPARED},
+        }
+
+    def _kept(self) -> Reference | None:
+        """What the file holds; None where there is none, or nothing that makes a pace."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads(self.place.read_text(encoding="utf-8"))
+            ms = tuple(map(float, kept["reference"]["ms"]))
+            sound = len(ms) == len(WORKLOADS) and all(isfinite(x) and x > 0 for x in ms)
+            if sound and kept["of"] == json.loads(json.dumps(self._of())):
+                return Reference(ms, int(kept["reference"]["readings"]), str(kept["reference"]["at"]), kept=True)
+        return None
+
+    def _taken(self) -> Reference:
+        """A new reference, kept where it can be written; one that another session has just kept instead of it."""
+        found = Reference(middle(self.heard), len(self.heard), datetime.now(UTC).isoformat(timespec="seconds"))
+        data = {"of": self._of(), "reference": {"ms": found.ms, "readings": found.readings, "at": found.at}}
+        place = self.place
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, data)
+        except OSError:
+            return found
+        return self._kept() or found

@@ -1,0 +1,191 @@
+"""How fast the processor runs at a moment, and what a model's windows would have taken at another pace.
+
+Clocks move: with heat, with the instructions in use and, on a shared host, with the work of others; so does what a
+shared cache takes to answer. That lasts for minutes, and a virtual machine cannot read it. So two reference workloads
+are timed right before and after each window, one that computes and one that moves data, and what windows of a model
+differ by goes with them.
+
+How closely is each model's own affair, and its windows say it: its `Sensitivity` is the slope of a window's logarithm
+on those of its paces. 1 on the first and 0 on the second is a model that is slowed as much as arithmetic and does not
+care for the cache; 0 on both is one that nothing slows. Two windows that differ by nothing but the pace so become
+alike, and fewer are needed; and figures of two runs can be given at one pace (`machine_pace`).
+
+Arithmetic but for `read`, which runs in the process of the model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import exp, pi, sqrt
+from mmap import mmap
+from statistics import median
+from time import perf_counter_ns
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORKLOADS = (
+    "28 products of 64 by 64 matrices in fp32",
+    "4 arrays of 0.8 MB in fp32, rectified into 4 others",
+)
+"""What is timed, by numpy, on one thread: its OpenBLAS multiplies matrices of this size on one, whatever it is told.
+
+All lie at the start of pages, since anywhere else a product takes up to 20 % longer. The matrices are few, so that the
+second-level cache holds them; the arrays are more than most such caches hold.
+"""
+
+Pace = tuple[float, ...]
+"""Milliseconds that each of WORKLOADS took."""
+
+REPEATS = 5
+
+PRIOR_SD = 0.1
+"""How far models of a runtime lie from what it is taken for (`Runtime.pace_powers`).
+
+Those come from four runs of 48 configurations within 20 minutes, on two cores of a shared host whose pace went from
+0.95 to 1.09 and from 0.89 to 1.02: medians of a run went with its pace by 0.4 and 0.3, in eager by 0.1 and 1.1, or by
+0.4 and 0.9 nearly as well. Between the windows of one run slopes come out smaller, because a reading of a millisecond
+is not sharp, so windows may move a model but a little from what its runtime is taken for, unless they are sure. Of the
+six pairs of runs, 3 to 44 of 48 medians agreed within 5 % as timed, 34 to 46 at one pace.
+"""
+
+ENOUGH = 6
+"""Fewest windows that say anything of it: two slopes go through any three."""
+
+LEAST_NOISE = 0.0001
+"""What two windows at one pace are taken to differ by at least, relative: a clock's steps look like no noise at all."""
+
+FAR = 2.5
+"""A window that lies this many times the usual deviation away counts no more than one that lies so far."""
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """By which powers of the pace a model's latency goes, one for each of WORKLOADS, and their covariance."""
+
+    powers: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+
+    def factor(self, pace: Pace, other: Pace) -> float:
+        """What a latency at `pace` has to be multiplied with, to be one at `other`."""
+        return exp(float(np.dot(self.powers, _away(pace, other))))
+
+    def doubt(self, pace: Pace, other: Pace, *, blur: Sequence[float] = (0.0, 0.0), otherwise: float = 0.0) -> float:
+        """The standard deviation of that factor, relative.
+
+        `blur` is that of the times at `pace`, relative; `otherwise` what each power is wrong by beside what is known.
+        """
+        away = _away(pace, other)
+        covariance = np.asarray(self.covariance) + otherwise**2 * np.eye(len(away))
+        unsharp = np.square(np.asarray(self.powers) * np.asarray(blur)).sum()
+        return float(np.sqrt(away @ covariance @ away + unsharp))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """As it comes out of a pipe."""
+        return cls(tuple(data["powers"]), tuple(tuple(row) for row in data["covariance"]))
+
+
+def read() -> Pace:
+    """The pace now: of each workload the median of some repetitions after one that does not count."""
+    return tuple(_median_ms(work) for work in _workloads())
+
+
+def middle(paces: Sequence[Pace]) -> Pace:
+    """The median of each workload's times. Raises ValueError without any."""
+    if not paces:
+        raise ValueError("a pace needs at least one reading")
+    return tuple(median(times) for times in zip(*paces, strict=True))
+
+
+def blur(paces: Sequence[Pace]) -> tuple[float, ...]:
+    """The standard deviation of each of `middle`'s times, relative. Raises ValueError for fewer than two paces."""
+    if len(paces) < 2:
+        raise ValueError("one reading says nothing of what readings differ by")
+    deviations = np.std(np.log(paces), axis=0, ddof=1) * sqrt(pi / 2 / len(paces))  # a median's, of a normal
+    return tuple(map(float, deviations))
+
+
+def between(before: Pace, after: Pace) -> Pace:
+    """The geometric mean of each workload's times."""
+    return tuple(sqrt(a * b) for a, b in zip(before, after, strict=True))
+
+
+def sensitivity(windows: Sequence[Sequence[float]], paces: Sequence[Pace], prior: Sequence[float]) -> Sensitivity:
+    """How windows of samples (milliseconds) go with their paces: `prior`, and what the windows say against it.
+
+    Bayesian regression with a normal prior, PRIOR_SD about the powers that others of the runtime have; the noise is
+    that of the windows themselves, by its median, so that some that were disturbed do not matter, for the windows that
+    are left beside two slopes and a level. Windows at one pace leave the prior as it is. Samples of 0 ms: none at all.
+    Raises ValueError for fewer windows than ENOUGH.
+    """
+    if len(windows) < ENOUGH:
+        raise ValueError(f"{len(windows)} windows say nothing of a sensitivity; {ENOUGH} do")
+    middles = [median(window) for window in windows]
+    if min(middles) <= 0:
+        none = (0.0,) * len(WORKLOADS)
+        return Sensitivity(none, (none,) * len(WORKLOADS))
+    x: Matrix = np.log(paces)
+    x = x - x.mean(axis=0)
+    y: Matrix = np.log(middles)
+    before, certainty = np.asarray(prior), np.eye(len(WORKLOADS)) / PRIOR_SD**2
+    spread = 1.4826 * sqrt(len(y) / (len(y) - 1 - len(WORKLOADS)))  # of a normal's median deviation
+    # from what the windows say by themselves, so that a model that they are sure of shows how little noise it has
+    powers = np.linalg.lstsq(x, y - y.mean(), rcond=None)[0]
+    for _ in range(5):  # the noise is what the slopes leave
+        rest = y - x @ powers
+        rest -= np.median(rest)
+        noise = max(LEAST_NOISE, spread * float(np.median(np.abs(rest))))
+        seen = x @ powers + np.clip(rest, -FAR * noise, FAR * noise)
+        covariance = np.linalg.inv(x.T @ x / noise**2 + certainty)
+        powers = covariance @ (x.T @ seen / noise**2 + certainty @ before)
+    return Sensitivity(tuple(map(float, powers)), tuple(tuple(map(float, row)) for row in covariance))
+
+
+def at_pace(
+    windows: Sequence[Sequence[float]], paces: Sequence[Pace], pace: Pace, sensitive: Sensitivity
+) -> list[list[float]]:
+    """The windows' samples, each as it would be at `pace`."""
+    factors = [sensitive.factor(own, pace) for own in paces]
+    return [[x * factor for x in window] for window, factor in zip(windows, factors, strict=True)]
+
+
+def _away(pace: Pace, other: Pace) -> Matrix:
+    away: Matrix = np.log(other) - np.log(pace)
+    return away
+
+
+def _median_ms(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(1 + REPEATS):
+        start = perf_counter_ns()
+        work()
+        times.append(perf_counter_ns() - start)
+    return median(times[1:]) / 1e6
+
+
+@cache
+def _workloads() -> tuple[Callable[[], None], Callable[[], None]]:
+    """The workloads with the memory that they need."""
+    matrices, products, right = _pages(4, 64, 64), _pages(4, 64, 64), _pages(1, 64, 64)[0]
+    arrays, rectified = _pages(4, 49, 4096), _pages(4, 49, 4096)
+    for operand in (matrices, right, arrays):
+        operand[...] = np.random.default_rng(0).standard_normal(operand.shape, dtype=np.float32)
+
+    def compute() -> None:
+        for _ in range(7):
+            np.matmul(matrices, right, out=products)
+
+    def move() -> None:
+        for array, out in zip(arrays, rectified, strict=True):
+            np.maximum(array, 0, out=out)
+
+    return compute, move
+
+
+def _pages(*shape: int) -> NDArray[np.float32]:
+    """Memory of its own from the start of a page on, [*shape] float32."""
+    return np.frombuffer(mmap(-1, 4 * int(np.prod(shape))), dtype=np.float32).reshape(shape)

@@ -1,0 +1,142 @@
+"""Figures of different hours at one pace: the reference is taken once and stays."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selector.hardware.machine import detect
+from selector.profiling.machine_pace import OTHERWISE, MachinePace
+from selector.profiling.pace import Pace, Sensitivity
+from selector.profiling.protocol import INFERENCE, Measurement, OwnPace
+
+MACHINE = detect()
+SURE = Sensitivity((1.0, 0.5), ((0.0, 0.0), (0.0, 0.0)))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(own_home: Path) -> None:
+    pass
+
+
+def heard(pace: Pace, readings: int = 9) -> MachinePace:
+    made = MachinePace(MACHINE)
+    for _ in range(readings):
+        made.hear(pace)
+    return made
+
+
+def figure(ms: float, pace: Pace, sensitive: Sensitivity = SURE) -> Measurement:
+    own = OwnPace(pace, sensitive, as_timed=ms, p90_as_timed=1.2 * ms, blur=(0.0, 0.0))
+    return Measurement(ms, 0.99 * ms, 1.01 * ms, 1.2 * ms, 70, 9, 0, True, None, pace=own)
+
+
+def test_a_slow_hour_and_a_fast_one_come_to_one_figure() -> None:
+    first = heard((0.10, 0.30)).at_reference(figure(10.0, (0.10, 0.30)), INFERENCE)
+    assert first.p50 == 10.0  # the first session's pace is the machine's from now on
+    slow = heard((0.105, 0.30))
+    second = slow.at_reference(figure(10.5, (0.105, 0.30)), INFERENCE)
+    assert second.p50 == pytest.approx(10.0)
+    assert second.p90 is not None
+    assert 12.0 < second.p90 < 12.6  # a bound: what the factor may be wrong by counts against it
+    assert second.pace is not None
+    assert (second.pace.as_timed, second.pace.reference) == (10.5, (0.10, 0.30))
+    assert second.stable
+    assert second.high - second.low > 0.2  # what the sensitivity may be wrong by
+    told = slow.as_json()
+    assert told is not None
+    assert (told["kept"], told["reference_ms"], told["session_ms"]) == (str(slow.place), (0.10, 0.30), (0.105, 0.30))
+
+
+def test_too_far_from_the_reference_a_figure_is_not_called_stable() -> None:
+    heard((0.10, 0.30)).reference()
+    far = heard((0.14, 0.45)).at_reference(figure(10.0, (0.14, 0.45)), INFERENCE)
+    assert not far.stable
+    assert far.reason == "the machine was too far from its reference pace (1.40 and 1.50 times it)"
+    unsettled = replace(figure(10.0, (0.14, 0.45)), stable=False, reason="the warm-up never settled")
+    assert heard((0.14, 0.45)).at_reference(unsettled, INFERENCE).reason == "the warm-up never settled"
+
+
+def test_what_windows_are_not_sure_of_widens_the_interval() -> None:
+    heard((0.10, 0.30)).reference()
+    unsure = Sensitivity((1.0, 0.5), ((0.04, 0.0), (0.0, 0.04)))
+    widths = []
+    for sensitive in (SURE, unsure):
+        found = heard((0.11, 0.30)).at_reference(figure(10.0, (0.11, 0.30), sensitive), INFERENCE)
+        widths.append(found.high - found.low)
+    assert widths[1] > widths[0]
+
+
+def test_the_interval_holds_what_it_says() -> None:
+    """Models of the runtime's kind, paces as they are read and another hour's own reasons: nineteen of twenty hold."""
+    random = np.random.default_rng(2)
+    heard((0.10, 0.30)).reference()
+    held, rounds = 0, 400
+    for _ in range(rounds):
+        pace = (0.10 * float(np.exp(random.normal(0, 0.06))), 0.30 * float(np.exp(random.normal(0, 0.06))))
+        known = Sensitivity((0.45, 0.3), ((0.01, 0.0), (0.0, 0.01)))
+        powers = np.array(known.powers) + random.normal(0, np.hypot(0.1, OTHERWISE), 2)
+        away = np.log(pace) - np.log((0.10, 0.30))
+        timed = 10 * float(np.exp(powers @ away + random.normal(0, 0.005)))  # ±1 % at 95 %
+        found = heard(pace).at_reference(figure(timed, pace, known), INFERENCE)
+        held += found.low <= 10 <= found.high
+    assert 0.92 <= held / rounds <= 0.99
+
+
+def test_a_session_stays_with_the_reference_that_it_began_with() -> None:
+    made = MachinePace(MACHINE)
+    assert made.reference() is None
+    assert made.as_json() is None
+    made.hear(None)
+    assert made.reference() is None
+    made.hear((0.1, 0.3))
+    assert made.as_json() is None  # telling of it is no reason to fix it
+    assert made.at_reference(figure(10.0, (0.1, 0.3)), INFERENCE).p50 == 10.0
+    made.hear((9.0, 9.0))
+    fixed = made.reference()
+    assert fixed is not None
+    assert fixed.ms == (0.1, 0.3)
+
+
+@pytest.mark.parametrize(
+    "ms", ["[]", "[0.1]", "[0.3, NaN]", "[0.1, 0]", "[0.1, -1]", "null", '"ab"', "[0.1, 0.3, 0.2]"]
+)
+def test_a_file_that_makes_no_pace_is_replaced(ms: str) -> None:
+    made = heard((0.1, 0.3))
+    made.reference()
+    kept = json.loads(made.place.read_text())
+    kept["reference"]["ms"] = json.loads(ms)
+    made.place.write_text(json.dumps(kept))
+    again = heard((0.2, 0.3)).reference()
+    assert again is not None
+    assert again.ms == (0.2, 0.3)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"of": 1}', "null", '{"of": null, "reference": null}'])
+def test_a_file_that_is_no_reference_is_replaced(text: str) -> None:
+    made = heard((0.1, 0.3))
+    made.place.parent.mkdir(parents=True)
+    made.place.write_text(text)
+    assert made.reference() is not None
+    assert json.loads(made.place.read_text())["reference"]["ms"] == [0.1, 0.3]
+
+
+def test_where_nothing_can_be_kept_the_session_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path / "file"))
+    reference = heard((0.1, 0.3)).reference()
+    assert reference is not None
+    assert not reference.kept
+
+
+def test_another_machine_has_a_reference_of_its_own() -> None:
+    other = MachinePace(replace(MACHINE, cpu_model="another"))
+    assert other.place != heard((0.1, 0.3)).place
+
+
+def test_a_figure_whose_pace_nobody_read_stays_as_it_is() -> None:
+    heard((0.1, 0.3)).reference()
+    unread = replace(figure(10.0, (0.1, 0.3)), pace=None)
+    assert heard((0.2, 0.6)).at_reference(unread, INFERENCE) == unread
