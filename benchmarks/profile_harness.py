@@ -114,6 +114,8 @@ def main() -> int:
 def move_reference(factor: float) -> None:
     """Pretend that the machine's reference pace is another one: a time that is known must come out all the same."""
     place = MachinePace(detect()).place
+    if not place.exists():
+        raise RuntimeError("other work disturbed every window: no reference was kept")
     kept = json.loads(place.read_text())
     kept["reference"]["ms"] = [factor * ms for ms in kept["reference"]["ms"]]
     place.write_text(json.dumps(kept))

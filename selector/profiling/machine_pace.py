@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import hypot, isfinite
+from math import exp, hypot, isfinite
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -63,46 +63,46 @@ class MachinePace:
             self.heard.append(tuple(pace))
 
     def reference(self) -> Reference | None:
-        """The pace that this session's figures are given at; None before anything was heard.
+        """The pace that this session's figures are given at; None where nothing was heard and none is kept.
 
-        The one that is kept. Where none is, the middle of what was heard when it is first asked for, kept from then on.
+        The one that an earlier session has kept. Where there is none, the middle of what was heard when it is first
+        asked for, kept from then on.
         """
-        if self._reference is None and self.heard:
-            self._reference = self._kept() or self._taken()
+        if self._reference is None:
+            self._reference = self._kept() or (self._taken() if self.heard else None)
         return self._reference
 
     def kept(self) -> Pace | None:
-        """The reference that an earlier session has kept."""
-        found = self._kept()
-        return found.ms if found else None
+        """The reference that an earlier session has kept, which this one then stays with."""
+        self._reference = self._reference or self._kept()
+        return self._reference.ms if self._reference else None
 
     def at_reference(self, figure: Measurement, settings: Settings) -> Measurement:
         """The figure as it would be at the reference, with an interval that allows for how uncertain that is.
 
-        Unstable where the interval is then wider than `settings` allow. As it is where its pace was not read.
+        Unstable where that alone is more than `settings` allow an interval. As it is where its pace was not read.
         """
-        reference = self.reference()
-        if figure.pace is None or reference is None:
+        if figure.pace is None:
             return figure
-        most, confidence = settings.spread, settings.confidence
         own = figure.pace
+        if (reference := self.reference()) is None:  # no window was left alone: this session's own, which nobody keeps
+            reference = self._reference = Reference(own.ms, figure.windows, _now())
         factor = own.sensitivity.factor(own.ms, reference.ms)
         doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, otherwise=OTHERWISE)
         p50 = figure.p50 * factor
-        reach = NormalDist().inv_cdf((1 + confidence) / 2) * p50 * doubt
-        low = max(0.0, p50 - hypot(p50 - figure.low * factor, reach))
+        reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * p50 * doubt
         high = p50 + hypot(figure.high * factor - p50, reach)
         p90 = None
         if figure.p90 is not None:  # a bound, so what the factor may be wrong by counts against it
-            p90 = max(high, figure.p90 * factor * (1 + NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
+            p90 = max(high, figure.p90 * factor * exp(NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
         stable, reason = figure.stable, figure.reason
-        if stable and max(p50 - low, high - p50) > most * p50:
+        if reach > settings.spread * p50:
             ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, reference.ms, strict=True))
-            stable, reason = False, f"{TOO_FAR} ({ran} times it)"
+            stable, reason = False, "; ".join(filter(None, (reason, f"{TOO_FAR} ({ran} times it)")))
         return replace(
             figure,
             p50=p50,
-            low=low,
+            low=max(0.0, p50 - hypot(p50 - figure.low * factor, reach)),
             high=high,
             p90=p90,
             stable=stable,
@@ -120,7 +120,7 @@ class MachinePace:
             "reference_ms": reference.ms,
             "reference_at": reference.at,
             "kept": str(self.place) if reference.kept else None,
-            "session_ms": middle(self.heard),
+            "session_ms": middle(self.heard) if self.heard else None,
             "readings": len(self.heard),
         }
 
@@ -135,22 +135,33 @@ class MachinePace:
 
     def _kept(self) -> Reference | None:
         """What the file holds; None where there is none, or nothing that makes a pace."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             kept = json.loads(self.place.read_text(encoding="utf-8"))
-            ms = tuple(map(float, kept["reference"]["ms"]))
+            told = kept["reference"]
+            ms = tuple(map(float, told["ms"])) if isinstance(told["ms"], list) else ()
             sound = len(ms) == len(WORKLOADS) and all(isfinite(x) and x > 0 for x in ms)
             if sound and kept["of"] == json.loads(json.dumps(self._of())):
-                return Reference(ms, int(kept["reference"]["readings"]), str(kept["reference"]["at"]), kept=True)
+                return Reference(ms, int(told["readings"]), str(told["at"]), kept=True)
         return None
 
     def _taken(self) -> Reference:
-        """A new reference, kept where it can be written; one that another session has just kept instead of it."""
-        found = Reference(middle(self.heard), len(self.heard), datetime.now(UTC).isoformat(timespec="seconds"))
+        """A new reference, kept where it can be written; or one that another session has kept meanwhile."""
+        found = Reference(middle(self.heard), len(self.heard), _now())
         data = {"of": self._of(), "reference": {"ms": found.ms, "readings": found.readings, "at": found.at}}
         place = self.place
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(place, data)
+            try:
+                write_whole(place, data, only_first=True)
+            except FileExistsError:
+                place.read_bytes()  # what cannot be read may be a good one, and stays
+                if (other := self._kept()) is not None:
+                    return other
+                write_whole(place, data)
         except OSError:
             return found
-        return self._kept() or found
+        return replace(found, kept=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

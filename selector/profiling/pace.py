@@ -44,10 +44,10 @@ PRIOR_SD = 0.1
 """How far models of a runtime lie from what it is taken for (`Runtime.pace_powers`).
 
 Those come from four runs of 48 configurations within 20 minutes, on two cores of a shared host whose pace went from
-0.95 to 1.09 and from 0.89 to 1.02: medians of a run went with its pace by 0.4 and 0.3, in eager by 0.1 and 1.1, or by
-0.4 and 0.9 nearly as well. Between the windows of one run slopes come out smaller, because a reading of a millisecond
-is not sharp, so windows may move a model but a little from what its runtime is taken for, unless they are sure. Of the
-six pairs of runs, 3 to 44 of 48 medians agreed within 5 % as timed, 34 to 46 at one pace.
+0.95 to 1.09 and from 0.89 to 1.02: medians of a run went with its pace by 0.4 and 0.3 (0.45 nearly as well), in eager
+by 0.1 and 1.1, or by 0.4 and 0.9 nearly as well. Between the windows of one run slopes come out smaller, because a
+reading of a millisecond is not sharp, so windows may move a model but a little from what its runtime is taken for,
+unless they are sure. Of the six pairs of runs, 3 to 44 of 48 medians agreed within 5 % as timed, 34 to 46 at one pace.
 """
 
 ENOUGH = 6
@@ -58,6 +58,9 @@ LEAST_NOISE = 0.0001
 
 FAR = 2.5
 """A window that lies this many times the usual deviation away counts no more than one that lies so far."""
+
+NORMAL = 1.4826
+"""The standard deviation of a normal distribution, in median deviations from its middle."""
 
 Matrix = NDArray[np.float64]
 
@@ -92,6 +95,17 @@ class Sensitivity:
 def read() -> Pace:
     """The pace now: of each workload the median of some repetitions after one that does not count."""
     return tuple(_median_ms(work) for work in _workloads())
+
+
+def sound(paces: Sequence[Pace]) -> list[Pace]:
+    """The paces, none of whose times lies further than FAR usual deviations from the middle of all.
+
+    A reading that an interrupt fell on would else say more of a model than all others.
+    """
+    logs: Matrix = np.log(paces)
+    centre = np.median(logs, axis=0)
+    reach = FAR * NORMAL * np.median(np.abs(logs - centre), axis=0)
+    return [tuple(map(float, row)) for row in np.exp(np.clip(logs, centre - reach, centre + reach))]
 
 
 def middle(paces: Sequence[Pace]) -> Pace:
@@ -132,7 +146,7 @@ def sensitivity(windows: Sequence[Sequence[float]], paces: Sequence[Pace], prior
     x = x - x.mean(axis=0)
     y: Matrix = np.log(middles)
     before, certainty = np.asarray(prior), np.eye(len(WORKLOADS)) / PRIOR_SD**2
-    spread = 1.4826 * sqrt(len(y) / (len(y) - 1 - len(WORKLOADS)))  # of a normal's median deviation
+    spread = NORMAL * sqrt(len(y) / (len(y) - 1 - len(WORKLOADS)))
     # from what the windows say by themselves, so that a model that they are sure of shows how little noise it has
     powers = np.linalg.lstsq(x, y - y.mean(), rcond=None)[0]
     for _ in range(5):  # the noise is what the slopes leave

@@ -30,7 +30,7 @@ from selector.profiling.intervals import (
     median_interval_of_windows,
     p90_bound,
 )
-from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity
+from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity, sound
 
 PROTOCOL_VERSION = "5"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
@@ -38,8 +38,9 @@ PROTOCOL_VERSION = "5"
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
 in the process that loaded it first; disturbed windows are left out; the first inference of a window counts where one
 takes long. 4: configurations of all runtimes take turns, in more and shorter windows; the median's interval allows for
-windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies are those at
-the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings are as timed.
+windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU,
+latencies of six windows and more are those at the machine's reference pace; training steps, throughput, blocks, energy
+and what the probe brings are as timed.
 """
 
 DISTURBANCE = 0.03
@@ -115,7 +116,7 @@ THROUGHPUT = Settings(
 class OwnPace:
     """The pace of a configuration's steady windows, and how its figure goes with it (`pace`)."""
 
-    ms: Pace  # of the reference workloads, the middle of all windows
+    ms: Pace  # of the reference workloads, the middle of those windows
     sensitivity: Sensitivity
     as_timed: float  # median of the samples as they were timed, milliseconds
     p90_as_timed: float | None  # the bound of their 90th percentile
@@ -132,7 +133,7 @@ class OwnPace:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The figure of one configuration, in milliseconds.
+    """The figure of one configuration, in milliseconds; where the pace was read, at its windows' own or its reference.
 
     `low` and `high` bound the median at the settings' confidence (order statistics of samples in windows; no
     distribution is assumed, but of how they go with the pace where it was read).
@@ -176,6 +177,15 @@ def settled(windows: Sequence[float], *, count: int, tolerance: float) -> bool:
     return bool(np.all(np.abs(last - last.mean()) <= tolerance * last.mean()))
 
 
+@dataclass(frozen=True, slots=True)
+class Levelled:
+    """Windows of the steady state at the middle of their paces."""
+
+    windows: list[list[float]]
+    paces: list[Pace]  # empty where nobody read them, or they are too few: then windows are as they were timed
+    sensitivity: Sensitivity | None = None
+
+
 @dataclass(slots=True)
 class Tracker:
     """Follows one configuration through warm-up and steady state. Feed it windows until `finished`."""
@@ -189,6 +199,7 @@ class Tracker:
     crowded: bool = False  # the machine is never quiet: disturbed windows count
     _taken: list[Window] = field(default_factory=list)
     _places: list[int] = field(default_factory=list)  # of `windows` among all that were taken
+    _levelled: "tuple[object, Levelled] | None" = None  # what it was made of, and the last that was made
 
     def add(self, samples: Sequence[float], others: float | None = None, pace: Pace | None = None) -> None:
         """Take in one window of samples, in milliseconds. Raises ValueError for an empty one.
@@ -287,7 +298,7 @@ class Tracker:
 
     def measurement(self) -> Measurement:
         """The figure so far. Raises ValueError before the first window of the steady state."""
-        windows, pace = self._steady()
+        windows = self._steady().windows
         samples = [x for window in windows for x in window]
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
@@ -304,25 +315,32 @@ class Tracker:
             stable=doubt is None and not self.crowded,
             reason="; ".join(filter(None, (doubt, self._crowd()))) if doubt or self.crowded else None,
             disturbed=len(self._taken) - len(self.windows),
-            pace=pace,
+            pace=self._own_pace(),
         )
 
-    def _steady(self) -> tuple[list[list[float]], OwnPace | None]:
-        """The windows of the steady state at the middle of their paces, and that pace; as timed where it is unknown
-        or they are too few."""
-        if self.steady_from is None:
-            return [], None
-        windows = self.windows[self.steady_from :]
+    def _steady(self) -> Levelled:
+        """The windows of the steady state, at one pace where that was read beside all of them."""
+        made_of = (len(self._taken), self.steady_from, self.crowded)
+        if self._levelled is None or self._levelled[0] != made_of:
+            self._levelled = (made_of, self._level())
+        return self._levelled[1]
+
+    def _level(self) -> Levelled:
+        windows = [] if self.steady_from is None else self.windows[self.steady_from :]
         paces = [pace for place in self.steady_places if (pace := self._taken[place].pace) is not None]
         if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
-            return windows, None
+            return Levelled(windows, [])
+        paces = sound(paces)
         sensitive = sensitivity(windows, paces, self.pace_powers)
-        timed = [x for window in windows for x in window]
-        own = OwnPace(middle(paces), sensitive, float(np.median(timed)), p90_bound(timed), blur(paces))
-        return at_pace(windows, paces, own.ms, own.sensitivity), own
+        return Levelled(at_pace(windows, paces, middle(paces), sensitive), paces, sensitive)
 
-    def _steady_samples(self) -> list[float]:
-        return [x for window in self._steady()[0] for x in window]
+    def _own_pace(self) -> OwnPace | None:
+        steady = self._steady()
+        if steady.sensitivity is None:
+            return None
+        timed = [x for window in self.windows[self.steady_from :] for x in window]
+        own, blurred = middle(steady.paces), blur(steady.paces)
+        return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), blurred)
 
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3
@@ -356,7 +374,7 @@ class Tracker:
         s = self.settings
         if not self.warmed or self.steady_from is None:
             return "the warm-up never settled"
-        steady, _ = self._steady()
+        steady = self._steady().windows
         if len(steady) < s.min_windows:
             return f"only {len(steady)} of {s.min_windows} windows"
         samples = [x for window in steady for x in window]
@@ -377,7 +395,5 @@ class Tracker:
 
     def _tail_done(self) -> bool:
         """Whether the samples for a p90 bound are there, or too costly to wait for."""
-        samples = self._steady_samples()
-        if len(samples) >= P90_SAMPLES:
-            return True
-        return not self._tail_wanted(float(np.median(samples)) / 1e3)
+        samples = [x for window in self.windows[self.steady_from :] for x in window]
+        return len(samples) >= P90_SAMPLES or not self._tail_wanted(float(np.median(samples)) / 1e3)

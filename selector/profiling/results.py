@@ -14,6 +14,7 @@ from selector.profiling.runtimes import runtime
 from selector.profiling.runtimes.torch_eager import AUTOCAST
 
 HARDWARE = "local"
+BOUND = "99 % confidence from order statistics"
 AT_PACE = "at the machine's reference pace"
 AMP = {
     "torch-eager": f"autocast to {AUTOCAST['cpu']}",
@@ -134,7 +135,9 @@ class Scribe:
         ]
         if figure.p90 is not None:
             at_pace = _pace(pace, pace.p90_as_timed if pace else None)
-            note = f"{_windows(figure)}{at_pace}; upper bound at 99 % confidence from order statistics"
+            # of the samples and of the pace: each may fail once in a hundred times
+            sure = "98 % confidence from order statistics, the pace allowed for" if at_pace else BOUND
+            note = f"{_windows(figure)}{at_pace}; upper bound at {sure}"
             records.append(self._record(job, version, "latency_ms_p90", figure.p90, note, **rest))
         if figure.energy_mj is not None:
             counter = "NVML" if runtime(job.runtime).device == "gpu" else "RAPL"

@@ -69,8 +69,8 @@ def find_kept(
     """What `records` hold of `jobs` as `scribe` would write it: same fingerprint, protocol, conditions and material.
 
     A figure that never settled counts as measured: it is what the deadline allows. A latency without a p90 does not
-    where the samples of one cost no more than `tail_budget_s`: it was measured without `--p90`. Nor does one at another
-    pace than the machine's `reference` (None: it has none), or from a moment too far from it.
+    where the samples of one cost clearly less than `tail_budget_s`: it was measured without `--p90`. Nor does one at
+    another pace than the machine's `reference` (None: it has none), or from a moment too far from it.
     """
     since = (now or datetime.now(UTC)) - max_age
     usable = [

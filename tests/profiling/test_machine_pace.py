@@ -1,6 +1,7 @@
 """Figures of different hours at one pace: the reference is taken once and stays."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from selector.hardware.machine import detect
-from selector.profiling.machine_pace import OTHERWISE, MachinePace
+from selector.profiling.machine_pace import OTHERWISE, MachinePace, Reference
 from selector.profiling.pace import Pace, Sensitivity
 from selector.profiling.protocol import INFERENCE, Measurement, OwnPace
 
@@ -56,7 +57,8 @@ def test_too_far_from_the_reference_a_figure_is_not_called_stable() -> None:
     assert not far.stable
     assert far.reason == "the machine was too far from its reference pace (1.40 and 1.50 times it)"
     unsettled = replace(figure(10.0, (0.14, 0.45)), stable=False, reason="the warm-up never settled")
-    assert heard((0.14, 0.45)).at_reference(unsettled, INFERENCE).reason == "the warm-up never settled"
+    both = heard((0.14, 0.45)).at_reference(unsettled, INFERENCE).reason
+    assert both == f"the warm-up never settled; {far.reason}"
 
 
 def test_what_windows_are_not_sure_of_widens_the_interval() -> None:
@@ -67,6 +69,47 @@ def test_what_windows_are_not_sure_of_widens_the_interval() -> None:
         found = heard((0.11, 0.30)).at_reference(figure(10.0, (0.11, 0.30), sensitive), INFERENCE)
         widths.append(found.high - found.low)
     assert widths[1] > widths[0]
+
+
+def test_what_readings_differ_by_widens_the_interval_even_at_the_reference() -> None:
+    heard((0.10, 0.30)).reference()
+    exact = figure(10.0, (0.10, 0.30))
+    assert exact.pace is not None
+    found = heard((0.10, 0.30)).at_reference(replace(exact, pace=replace(exact.pace, blur=(0.02, 0.0))), INFERENCE)
+    assert found.high - 10 == pytest.approx(math.hypot(0.1, 1.96 * 0.2), rel=1e-3)
+    assert found.p90 == pytest.approx(12 * math.exp(2.3263 * 0.02), rel=1e-4)
+
+
+def test_where_no_window_was_left_alone_a_session_stays_with_the_pace_of_its_first_figure() -> None:
+    made = MachinePace(MACHINE)
+    assert made.at_reference(figure(10.0, (0.10, 0.30)), INFERENCE).p50 == 10.0
+    assert made.at_reference(figure(10.5, (0.105, 0.30)), INFERENCE).p50 == pytest.approx(10.0)
+    assert not made.place.exists()
+    told = made.as_json()
+    assert told is not None
+    assert (told["session_ms"], told["kept"]) == (None, None)
+
+
+def test_a_kept_reference_serves_where_the_machine_is_never_left_alone() -> None:
+    heard((0.10, 0.30)).reference()
+    found = MachinePace(MACHINE).at_reference(figure(10.5, (0.105, 0.30)), INFERENCE)
+    assert found.p50 == pytest.approx(10.0)
+
+
+def test_of_two_sessions_that_begin_together_the_first_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = heard((0.20, 0.30))
+    kept, looks = MachinePace._kept, iter([True])  # once before the other one has written
+
+    def late_look(self: MachinePace) -> Reference | None:
+        if self is late and next(looks, False):
+            heard((0.10, 0.30)).reference()
+            return None
+        return kept(self)
+
+    monkeypatch.setattr(MachinePace, "_kept", late_look)
+    found = late.reference()
+    assert found is not None
+    assert found.ms == (0.10, 0.30)
 
 
 def test_the_interval_holds_what_it_says() -> None:

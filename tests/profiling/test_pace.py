@@ -1,13 +1,25 @@
 """What windows would have taken at another pace: on made-up windows whose truth is known."""
 
-from math import exp
+from math import exp, pi
 
 import numpy as np
 import pytest
 
 from selector.profiling import energy, lifetime
 from selector.profiling.lifetime import Timing
-from selector.profiling.pace import ENOUGH, PRIOR_SD, WORKLOADS, Pace, at_pace, between, blur, middle, read, sensitivity
+from selector.profiling.pace import (
+    ENOUGH,
+    PRIOR_SD,
+    WORKLOADS,
+    Pace,
+    at_pace,
+    between,
+    blur,
+    middle,
+    read,
+    sensitivity,
+    sound,
+)
 from selector.profiling.protocol import Measurement, OwnPace, Settings, Tracker
 from selector.profiling.results import to_json
 
@@ -57,6 +69,25 @@ def test_a_window_that_something_else_slowed_does_not_matter() -> None:
     alone = sensitivity(windows, found, PRIOR).powers
     windows[4] = [3 * x for x in windows[4]]
     assert sensitivity(windows, found, PRIOR).powers == pytest.approx(alone, abs=0.1)
+
+
+def test_a_reading_that_an_interrupt_fell_on_does_not_matter() -> None:
+    found = paces(9)
+    windows = slowed(found, PRIOR, noise=0.01)
+    spoilt = [*found[:4], (3 * found[4][0], 3 * found[4][1]), *found[5:]]
+    seen = sensitivity(windows, sound(spoilt), PRIOR)
+    assert seen.powers == pytest.approx(PRIOR, abs=0.15)
+    level = at_pace(windows, sound(spoilt), (0.1, 0.3), seen)
+    assert max(map(max, level)) < 12
+    assert sound([found[0]] * 6) == [pytest.approx(found[0])] * 6
+
+
+def test_what_readings_differ_by_blurs_their_middle() -> None:
+    away = exp(0.1)
+    found = blur([(1.0, 2.0), (away, 2.0), (1.0, 2.0), (away, 2.0)])
+    assert found == pytest.approx((0.1 / 3**0.5 * (pi / 8) ** 0.5, 0))
+    with pytest.raises(ValueError, match="one reading"):
+        blur([(1.0, 2.0)])
 
 
 def test_samples_of_no_time_go_with_nothing_and_few_windows_say_nothing() -> None:

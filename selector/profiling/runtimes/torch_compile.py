@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from selector.hardware.machine import Machine
-from selector.profiling.runtimes.base import Availability
+from selector.profiling.runtimes.base import Availability, Runtime
 from selector.profiling.runtimes.torch_eager import AUTOCAST, TorchEager
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class TorchCompile(TorchEager):
     name: ClassVar[str] = "torch-compile"
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "amp")
     by_default: ClassVar[bool] = False  # half a minute a model to compile
+    pace_powers = Runtime.pace_powers  # Inductor's buffers are used again
     _cache: ClassVar[Path]
 
     @classmethod
