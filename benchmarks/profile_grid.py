@@ -277,7 +277,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         "worst_apart_as_timed": max(
             (r["apart_as_timed"] for r in rows if r["apart_as_timed"] is not None), default=None
         ),
-        "pace": [a["document"]["pace"], b["document"]["pace"]],
+        "pace": [(pace := run["document"]["pace"]) and {**pace, "kept": None} for run in (a, b)],  # without its path
         "worst_apart": max((r["apart"] for r in rows if r["apart"] is not None), default=None),
         "worst_apart_stable": worst["both"],  # of those that both runs call stable
         "worst_apart_stable_in_one": worst["either"],

@@ -28,9 +28,9 @@ TOO_FAR = "the machine was too far from its reference pace"
 P90_CONFIDENCE = 0.99
 """Of the bound of a 90th percentile (`intervals.p90_bound`)."""
 
-OTHERWISE = 0.15
-"""Standard deviation of what a sensitivity is wrong by between two runs, beside what its windows say: another hour may
-be slow for another reason than the moments of this one are."""
+ASTRAY = 1.8
+"""How many times as much as its windows say a sensitivity is wrong by between two runs: another hour may be slow for
+another reason than the moments of this one are. A choice; with it a usual model's is unsure by 0.15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class MachinePace:
         if (reference := self.reference()) is None:  # no window was left alone: this session's own, which nobody keeps
             reference = self._reference = Reference(own.ms, figure.windows, _now())
         factor = own.sensitivity.factor(own.ms, reference.ms)
-        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, otherwise=OTHERWISE)
+        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, astray=ASTRAY)
         p50 = figure.p50 * factor
         reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * p50 * doubt
         high = p50 + hypot(figure.high * factor - p50, reach)

@@ -76,15 +76,15 @@ class Sensitivity:
         """What a latency at `pace` has to be multiplied with, to be one at `other`."""
         return exp(float(np.dot(self.powers, _away(pace, other))))
 
-    def doubt(self, pace: Pace, other: Pace, *, blur: Sequence[float] = (0.0, 0.0), otherwise: float = 0.0) -> float:
+    def doubt(self, pace: Pace, other: Pace, *, blur: Sequence[float] = (0.0, 0.0), astray: float = 1.0) -> float:
         """The standard deviation of that factor, relative.
 
-        `blur` is that of the times at `pace`, relative; `otherwise` what each power is wrong by beside what is known.
+        `blur` is that of the times at `pace`, relative; `astray` how many times as much as is known each power is wrong
+        by.
         """
         away = _away(pace, other)
-        covariance = np.asarray(self.covariance) + otherwise**2 * np.eye(len(away))
         unsharp = np.square(np.asarray(self.powers) * np.asarray(blur)).sum()
-        return float(np.sqrt(away @ covariance @ away + unsharp))
+        return float(np.sqrt(astray**2 * away @ np.asarray(self.covariance) @ away + unsharp))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
