@@ -285,14 +285,11 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         console.print(f"{len(session.records)} figures are in the evidence store{note}")
         if (pace := session.pace.as_json()) and pace["session_ms"]:
             ran = " and ".join(f"{a / b:.2f}" for a, b in zip(pace["session_ms"], pace["reference_ms"], strict=True))
-            where = (
-                f", which {pace['kept']} holds: remove it, and measure all again, to take another"
-                if pace["kept"]
-                else ", not kept"
-            )
+            kept = f"kept in {pace['kept']}; remove that and measure all again to take another"
             console.print(
-                f"latencies on the CPU are given at this machine's reference pace of {pace['reference_at'][:10]} (its "
-                f"two reference workloads took {ran} times as long now{where}); sources tell the medians as timed",
+                f"latencies on the CPU are given at this machine's reference pace of {pace['reference_at'][:10]} "
+                f"({kept if pace['kept'] else 'not kept'}); its two workloads took {ran} times as long now, and "
+                "sources tell the medians as timed",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
