@@ -1,77 +1,23 @@
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from process_checks import ends
+from session_parts import SMALL, Ear, fake, medians, session
 
 from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
-from selector.hardware.machine import detect
-from selector.profiling import forks, workers
-from selector.profiling.jobs import InferenceJob, Job, TrainingJob
-from selector.profiling.machine_pace import TOO_FAR
-from selector.profiling.protocol import PROTOCOL_VERSION, Settings
-from selector.profiling.results import AT_PACE
+from selector.profiling import forks
+from selector.profiling.jobs import InferenceJob, TrainingJob
+from selector.profiling.protocol import PROTOCOL_VERSION
 from selector.profiling.runtimes.export import recipe
-from selector.profiling.session import Session, Sink, Thoroughness
-
-QUICK = Settings(
-    window_s=0.005,
-    min_windows=3,
-    warmup_cap_s=0.3,
-    deadline_s=0.5,
-    target=0.5,
-    spread=0.5,
-    drift=1.0,
-    tail_budget_s=0.1,
-)
-PACED = replace(QUICK, min_windows=8, disturbance=1.0)  # enough windows to speak of the pace, whatever disturbs them
-SMALL = "mobilenetv3_small_050"
-
-
-class Ear:
-    """Adds up what a listener hears."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.total = 0
-        self.doings: set[str] = set()
-
-    def planned(self, steps: int) -> None:
-        self.total = steps
-
-    def at(self, job: Job, doing: str, progress: float) -> None:
-        assert 0 <= progress <= 1
-        self.doings.add(doing)
-
-    def done(self, steps: int) -> None:
-        self.steps += steps
-
-
-def session(sink: Sink = lambda records: None, *, patience_s: float = 100.0, settings: Settings = QUICK) -> Session:
-    return Session(detect(), sink, Ear(), Thoroughness(settings, QUICK, patience_s=patience_s))
-
-
-def fake(backbone: str, runtime: str) -> InferenceJob:
-    """A job of a runtime that never looks at its file."""
-    place = recipe("weights", backbone, resolution=64).path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.touch()
-    return InferenceJob(backbone, runtime, "fp32", 64, 1)
-
-
-def medians(records: Sequence[Record]) -> dict[str, float]:
-    return {r.conditions.backbone: r.figure.value for r in records if r.figure.metric.name == "latency_ms_p50"}
 
 
 @pytest.fixture(autouse=True)
@@ -185,44 +131,6 @@ def test_a_known_time_comes_out_and_progress_adds_up(fakes: None, own_home: Path
     assert made.timed_s > 0
 
 
-def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_home: Path) -> None:
-    """A model that is slowed as arithmetic is, and a reference at which that takes a hundred times as long as here."""
-
-    def measured(runtime: str) -> tuple[Session, Record]:
-        made = session(settings=PACED)
-        made.run([fake("resnet18", runtime)])
-        (p50,) = (r for r in made.records if r.figure.metric.name == "latency_ms_p50")
-        return made, p50
-
-    first, own = measured("paced")
-    assert AT_PACE in own.figure.source
-    place = first.pace.place
-    kept = json.loads(place.read_text())
-    kept["reference"]["ms"] = [100 * ms for ms in kept["reference"]["ms"]]
-    place.write_text(json.dumps(kept))
-    second, moved = measured("paced")
-    as_timed = re.search(r"as timed ([\d.]+) ms", moved.figure.source)
-    assert as_timed is not None
-    assert moved.figure.value > 1.2 * float(as_timed[1])
-    assert moved.stable is False
-    assert TOO_FAR in moved.figure.source
-    told = second.pace.as_json()
-    assert told is not None
-    assert told["kept"] == str(place)
-    # what was measured too far away is measured again; a GPU's latency is what was timed
-    assert not second.resume([fake("resnet18", "paced")], second.records).steady
-    assert AT_PACE not in measured("paced-gpu")[1].figure.source
-
-
-def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own_home: Path) -> None:
-    jobs = [fake("resnet18", "paced")]
-    made = session(settings=PACED)
-    made.run(jobs)
-    assert session().resume(jobs, made.records).steady == set(jobs)
-    made.pace.place.unlink()
-    assert not session().resume(jobs, made.records).steady
-
-
 def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> None:
     used: list[float] = []
 
@@ -235,108 +143,6 @@ def test_nothing_runs_while_a_figure_is_stored(fakes: None, own_home: Path) -> N
     session(slow).run([fake("resnet18", "busy-wait"), fake("resnet26", "busy-wait")])
     assert len(used) == 4
     assert max(used) < 0.15
-
-
-def test_runtimes_take_turns_and_whoever_waits_is_stopped(fakes: None, own_home: Path) -> None:
-    told: list[str] = []
-    processes: list[int] = []
-
-    class Watching(Ear):
-        def at(self, job: Job, doing: str, progress: float) -> None:
-            super().at(job, doing, progress)
-            if not progress:
-                return
-            told.append(job.runtime)
-            running = psutil.Process().children(recursive=True)
-            processes.append(len(running))
-            until = time.monotonic() + 10  # the kernel stops a process when it is next its turn to run
-            while time.monotonic() < until and running:
-                running = [process for process in running if process.status() != psutil.STATUS_STOPPED]
-            assert not running
-
-    made = session(settings=replace(QUICK, min_windows=8))  # enough for eight turns, however soon they settle
-    made.listener = Watching()
-    made.run([fake(name, runtime) for runtime in ("busy-wait", "nothing") for name in ("resnet18", "resnet50")])
-    assert made.failures == []
-    assert max(processes) == 6  # two workers, and the process of each model
-    # from the first window of the second on, each runtime's two models have had two windows after four
-    both = told[told.index("nothing") :][:8]
-    assert [both[i : i + 4].count("nothing") for i in (0, 4)] == [2, 2]
-
-
-def test_every_misfortune_beside_another_runtime_is_an_outcome_and_the_rest_goes_on(
-    fakes: None, own_home: Path
-) -> None:
-    doomed = ["resnet26", "resnet18d", "resnet34d"]
-    made = session(patience_s=3)
-    made.run([fake(name, runtime) for runtime in ("misfortune", "nothing") for name in [*doomed, "resnet50"]])
-    assert {(f.job.runtime, f.job.backbone): f.outcome for f in made.failures} == {  # type: ignore[union-attr]
-        ("misfortune", "resnet26"): "crashed",
-        ("misfortune", "resnet18d"): "killed",
-        ("misfortune", "resnet34d"): "hung",
-    }
-    measured = [(r.conditions.runtime, r.conditions.backbone) for r in made.records if "p50" in r.figure.metric.name]
-    assert sorted(measured) == sorted([("misfortune", "resnet50"), *(("nothing", n) for n in [*doomed, "resnet50"])])
-    assert isinstance(made.listener, Ear)
-    assert made.listener.steps == made.listener.total
-
-
-def test_models_that_find_no_room_beside_another_runtimes_are_measured_alone(fakes: None, own_home: Path) -> None:
-    made = session()
-    jobs = [fake("resnet18", name) for name in ("crowded", "crowded-together")]
-    made.run(jobs)
-    assert made.failures == []
-    for metric in ("latency_ms_p50", "first_inference_ms"):
-        assert sorted(str(r.conditions.runtime) for r in made.records if r.figure.metric.name == metric) == sorted(
-            job.runtime for job in jobs
-        )
-    assert isinstance(made.listener, Ear)
-    assert made.listener.steps == made.listener.total
-
-
-def test_a_worker_that_is_killed_while_another_runs_is_an_outcome(fakes: None, own_home: Path) -> None:
-    """It is stopped then, and its end is seen when it is let on."""
-    killed: list[int] = []
-
-    class Killing(Ear):
-        def at(self, job: Job, doing: str, progress: float) -> None:
-            super().at(job, doing, progress)
-            if progress and job.runtime == "nothing" and not killed:
-                first = min(psutil.Process().children(), key=psutil.Process.create_time)
-                killed.append(first.pid)
-                first.kill()
-
-    made = session()
-    made.listener = Killing()
-    names = ("resnet18", "resnet50")
-    made.run([fake(name, runtime) for runtime in ("busy-wait", "nothing") for name in names])
-    assert killed
-    (failure,) = made.failures
-    assert (failure.job.runtime, failure.outcome) == ("busy-wait", "killed")
-    assert isinstance(failure.job, InferenceJob)
-    measured = [(r.conditions.runtime, r.conditions.backbone) for r in made.records if "p50" in r.figure.metric.name]
-    left = set(names) - {failure.job.backbone}
-    assert sorted(measured) == sorted([*(("busy-wait", name) for name in left), *(("nothing", name) for name in names)])
-
-
-def test_a_runtime_that_waits_for_its_turn_longer_than_any_patience_is_not_called_hung(
-    fakes: None, own_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "GRACE_S", 0.0)
-    slept: list[Job] = []
-
-    class Slow(Ear):
-        def at(self, job: Job, doing: str, progress: float) -> None:
-            super().at(job, doing, progress)
-            if progress and job.runtime == "nothing" and len(slept) < 1:
-                slept.append(job)
-                time.sleep(5)  # as long as many windows of other models take
-
-    made = session(patience_s=4)
-    made.listener = Slow()
-    made.run([fake("resnet18", runtime) for runtime in ("busy-wait", "nothing")])
-    assert slept
-    assert made.failures == []
 
 
 def test_an_interruption_ends_the_worker_and_keeps_what_is_there(fakes: None, own_home: Path) -> None:

@@ -1,0 +1,59 @@
+"""The latencies of a session, at the pace that the machine keeps."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from session_parts import QUICK, fake, session
+
+from selector.evidence.record import Record
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.results import AT_PACE
+from selector.profiling.session import Session
+
+PACED = replace(QUICK, min_windows=8, disturbance=1.0)  # enough windows to speak of the pace, whatever disturbs them
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    pass
+
+
+def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_home: Path) -> None:
+    """A model that is slowed as arithmetic is, and a reference at which that takes a hundred times as long as here."""
+
+    def measured(runtime: str) -> tuple[Session, Record]:
+        made = session(settings=PACED)
+        made.run([fake("resnet18", runtime)])
+        (p50,) = (r for r in made.records if r.figure.metric.name == "latency_ms_p50")
+        return made, p50
+
+    first, own = measured("paced")
+    assert AT_PACE in own.figure.source
+    place = first.pace.place
+    kept = json.loads(place.read_text())
+    kept["reference"]["ms"] = [100 * ms for ms in kept["reference"]["ms"]]
+    place.write_text(json.dumps(kept))
+    second, moved = measured("paced")
+    as_timed = re.search(r"as timed ([\d.]+) ms", moved.figure.source)
+    assert as_timed is not None
+    assert moved.figure.value > 1.2 * float(as_timed[1])
+    assert moved.stable is False
+    assert TOO_FAR in moved.figure.source
+    told = second.pace.as_json()
+    assert told is not None
+    assert told["kept"] == str(place)
+    # what was measured too far away is measured again; a GPU's latency is what was timed
+    assert not second.resume([fake("resnet18", "paced")], second.records).steady
+    assert AT_PACE not in measured("paced-gpu")[1].figure.source
+
+
+def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own_home: Path) -> None:
+    jobs = [fake("resnet18", "paced")]
+    made = session(settings=PACED)
+    made.run(jobs)
+    assert session().resume(jobs, made.records).steady == set(jobs)
+    made.pace.place.unlink()
+    assert not session().resume(jobs, made.records).steady
