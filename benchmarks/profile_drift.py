@@ -10,11 +10,12 @@ the medians of every run, and results/profile_drift.md.
 
 import argparse
 import json
-import re
 import sys
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+from profile_grid import apart, as_timed
 
 RESULTS = Path(__file__).parent / "results"
 WITHIN = 0.05
@@ -56,9 +57,11 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def pace(document: dict[str, Any]) -> list[float]:
-    """How much longer than at the reference the workloads took; empty for a document from before there was one."""
+    """How much longer than at the reference the workloads took; empty where nobody read it."""
     told = document.get("pace")
-    return [ms / of for ms, of in zip(told["session_ms"], told["reference_ms"], strict=True)] if told else []
+    if not (told and told["session_ms"]):
+        return []
+    return [ms / of for ms, of in zip(told["session_ms"], told["reference_ms"], strict=True)]
 
 
 def name(record: dict[str, Any]) -> str:
@@ -66,20 +69,15 @@ def name(record: dict[str, Any]) -> str:
     return f"{record['runtime']} {record['precision']} {record['backbone']}"
 
 
-def as_timed(record: dict[str, Any]) -> float:
-    """A record's median as it was timed, before it was given at the machine's reference pace."""
-    found = re.search(r"as timed ([\d.e+-]+) ms", record["source"])
-    return float(found[1] if found else record["value"])
-
-
 def pair(a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
     """How two runs agree on the configurations that both have."""
-    ratios = sorted(b[name] / a[name] for name in a.keys() & b.keys())
-    apart = [2 * abs(ratio - 1) / (ratio + 1) for ratio in ratios]
+    both = a.keys() & b.keys()
+    ratios = sorted(b[name] / a[name] for name in both)
+    differences = [x for name in both if (x := apart(a[name], b[name])) is not None]
     return {
         "configurations": len(ratios),
-        "within_5_percent": sum(x <= WITHIN for x in apart),
-        "worst_apart": max(apart),
+        "within_5_percent": sum(x <= WITHIN for x in differences),
+        "worst_apart": max(differences),
         "median_ratio": ratios[len(ratios) // 2],
     }
 

@@ -8,10 +8,10 @@ them, is measured; how long the int8 part with it takes is told. The peer is one
 warm-up inferences and 40 timed ones (timm's benchmark.py at batch 1); where its median's 95 % interval is then wider
 than the product's it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own deadline.
 The interval is asked for in the same way on both sides: ±2 % were samples independent, and ±4 % with what windows of
-0.05 s differ by, here at one pace, there as timed;
-how long the peer takes for the former alone, and for its bare 40 samples, is told. Both sides run twice, in turns. The
-peer uses each library as it comes, C allocator included; only denormal numbers are flushed, which its random weights
-bring about and which would make it slower than it is. Writes results/profile_grid.json and .md beside this file.
+0.05 s differ by, here at one pace, there as timed; how long the peer takes for the former alone, and for its bare 40
+samples, is told. Both sides run twice, in turns. The peer uses each library as it comes, C allocator included; only
+denormal numbers are flushed, which its random weights bring about and which would make it slower than it is. Writes
+results/profile_grid.json and .md beside this file.
 """
 
 import argparse
@@ -226,8 +226,8 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
             "apart": apart(first and first["value"], second and second["value"]),
             "stable": [bool(r and r["stable"]) for r in (first, second)],
             "half_width": [width(r) for r in (first, second)],
-            "as_timed_ms": [as_timed(r) for r in (first, second)],
-            "apart_as_timed": apart(as_timed(first), as_timed(second)),
+            "as_timed_ms": [r and as_timed(r) for r in (first, second)],
+            "apart_as_timed": apart(first and as_timed(first), second and as_timed(second)),
             "n": [r and r["n"] for r in (first, second)],
             "disturbed": [disturbed(r) for r in (first, second)],
             "peer": [run[key] for run in theirs],
@@ -299,12 +299,10 @@ def apart(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else abs(first - second) / ((first + second) / 2)
 
 
-def as_timed(record: dict[str, Any] | None) -> float | None:
+def as_timed(record: dict[str, Any]) -> float:
     """A record's median as it was timed, before it was given at the machine's reference pace."""
-    if record is None:
-        return None
     found = re.search(r"as timed ([\d.e+-]+) ms", record["source"])
-    return float(found[1]) if found else float(record["value"])
+    return float(found[1] if found else record["value"])
 
 
 def disturbed(record: dict[str, Any] | None) -> int:

@@ -39,6 +39,7 @@ Pace = tuple[float, ...]
 """Milliseconds that each of WORKLOADS took."""
 
 REPEATS = 5
+"""Of each workload in a reading, which takes two milliseconds with them."""
 
 PRIOR_SD = 0.1
 """How far models of a runtime lie from what it is taken for (`Runtime.pace_powers`).

@@ -38,9 +38,9 @@ PROTOCOL_VERSION = "5"
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
 in the process that loaded it first; disturbed windows are left out; the first inference of a window counts where one
 takes long. 4: configurations of all runtimes take turns, in more and shorter windows; the median's interval allows for
-windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU,
-latencies of six windows and more are those at the machine's reference pace; training steps, throughput, blocks, energy
-and what the probe brings are as timed.
+windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies of six windows
+and more are those at the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings
+are as timed.
 """
 
 DISTURBANCE = 0.03
