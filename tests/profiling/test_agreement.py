@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_session import QUICK, SMALL, Ear
+from session_parts import QUICK, SMALL, Ear
 
 from selector.hardware.machine import detect
 from selector.profiling.agreement import WITHOUT, Agreement, agreement, keep_agreement, kept_agreement

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_session import fake
+from session_parts import fake
 
 from selector.profiling.jobs import InferenceJob
 from selector.profiling.lanes import LANE_BYTES, LOADING, OWN_BYTES, SET_SIZE, WAITING, halls, lanes, sets

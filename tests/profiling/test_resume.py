@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from process_checks import ends
-from test_session import QUICK, Ear, fake, medians
+from session_parts import QUICK, Ear, fake, medians
 
 from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from test_session import SMALL, fake, medians, session
+from session_parts import SMALL, fake, medians, session
 
 from selector.evidence.record import Record
 from selector.hardware.machine import detect

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from test_session import QUICK, SMALL, Ear, medians
+from session_parts import QUICK, SMALL, Ear, medians
 
 from selector.evidence.record import Conditions, Provenance, Record
 from selector.hardware.machine import detect
