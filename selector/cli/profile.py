@@ -222,7 +222,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         # clocks and throttling; never read while something is timed
         "state": {"before": before.as_json(), "after": after.as_json()},
         "wall_s": (after.at - before.at).total_seconds(),
-        "pace": session.pace.as_json(),  # that latencies on the CPU are given at, and the machine's own
+        "paces": session.paces.as_json(),  # that latencies on the CPU are given at, and the machine's own
         "timed_s": session.timed_s,  # of that, inside timed inferences and training steps
         "energy": {device: availability(device) for device in devices},
         # records of a broken run that --resume took over: they are among `records`
@@ -283,14 +283,24 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         if failed := len({failure.job for failure in session.failures if failure.whole}):
             note += f"; configurations that failed, as said above: {failed} of {asked}"
         console.print(f"{len(session.records)} figures are in the evidence store{note}")
-        if (pace := session.pace.as_json()) and pace["session_ms"]:
-            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(pace["session_ms"], pace["reference_ms"], strict=True))
-            kept = f"kept in {pace['kept']}; remove that and measure all again to take another"
-            console.print(
-                f"latencies on the CPU are given at this machine's reference pace of {pace['reference_at'][:10]} "
-                f"({kept if pace['kept'] else 'not kept'}); its two workloads took {ran} times as long now, and "
-                "sources tell the medians as timed",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+        if at_pace := pace_note(session.paces.as_json()):
+            console.print(at_pace, markup=False, highlight=False, soft_wrap=True)
+
+
+def pace_note(paces: Sequence[dict[str, Any]]) -> str | None:
+    """What pace latencies on the CPU are given at, and how far from it the machine was; None where nobody read it."""
+    read = [pace for pace in paces if pace["session_ms"]]
+    if not read:
+        return None
+    since = min(pace["reference_at"][:10] for pace in read)
+    places = [pace["kept"] for pace in read if pace["kept"]]
+    kept = f"kept in {' and '.join(places)}; remove that and measure all again to take another"
+    ran = [
+        f"{pace['read_by']} take "
+        + " and ".join(f"{a / b:.2f}" for a, b in zip(pace["session_ms"], pace["reference_ms"], strict=True))
+        for pace in read
+    ]
+    return (
+        f"latencies on the CPU are given at this machine's reference pace of {since} "
+        f"({kept if places else 'not kept'}); {', '.join(ran)} times as long now, and sources tell the medians as timed"
+    )

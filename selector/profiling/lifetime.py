@@ -10,10 +10,12 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from selector.profiling import others, pace
+from selector.profiling import others
 from selector.profiling.energy import Meter, meter
+from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
 from selector.profiling.memory import give_back_freed_memory, peak_rss_of_fork
+from selector.profiling.pace import between
 from selector.profiling.protocol import Measurement, Settings, Tracker
 from selector.profiling.results import ColdResult, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
@@ -76,8 +78,9 @@ def life(
                 give_back_freed_memory()  # the model waits beside others, and has used more to load than it keeps
             yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
             if wanted.steady:
-                tracker = Tracker(settings, second_s, runtime.pace_powers if runtime.device == "cpu" else None)
-                yield from timed(Timing(step, tracker, meter(runtime.device), job.threads))
+                gauge = runtime.gauge if runtime.device == "cpu" else None
+                tracker = Tracker(settings, second_s, gauge.powers if gauge else None)
+                yield from timed(Timing(step, tracker, meter(runtime.device), job.threads, gauge))
         finally:
             del step  # it holds the model, which is let go of now
     if not wanted.steady:
@@ -92,16 +95,16 @@ class Timing:
     tracker: Tracker
     meter: Meter
     threads: int
+    gauge: Gauge | None = None  # that the pace is read by; None: nobody reads it
     spent: list[tuple[float | None, int]] = field(default_factory=list)  # of each window: joules, inferences
 
     def take_window(self) -> None:
         """Time one window, and read the energy before and after it, and around that the pace where it counts."""
-        paced = self.tracker.pace_powers is not None
-        first_pace = pace.read() if paced else None
+        first_pace = self.gauge.read() if self.gauge else None
         before = self.meter.read()
         taken = take_and_count(self.step, self.tracker, self.threads)
         self.spent.append((self.meter.spent(before, self.meter.read()), taken.inferences))
-        beside = pace.between(first_pace, pace.read()) if first_pace else None
+        beside = between(first_pace, self.gauge.read()) if self.gauge and first_pace else None
         self.tracker.add(taken.samples, taken.others, beside)
 
     def release(self) -> None:

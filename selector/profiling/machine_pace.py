@@ -1,8 +1,9 @@
 """The pace of this machine that figures are given at, so that those of a slow hour and of a fast one compare.
 
-The first session keeps its pace as the machine's reference, in a file under `SELECTOR_HOME/pace/`; later ones give
-their figures at that pace, whatever the machine's was. It stays: a reference that moved would move every figure with
-it. Who removes the file lets the next session take another one; figures of the former and of the new do not compare.
+The first session keeps its pace as the machine's reference, in files under `SELECTOR_HOME/pace/`, one for each gauge
+that it was read by (`gauges`); later ones give their figures at that pace, whatever the machine's was. It stays: a
+reference that moved would move every figure with it. Who removes a file lets the next session take another one; figures
+of the former and of the new do not compare.
 """
 
 import hashlib
@@ -19,9 +20,12 @@ from typing import Any
 from selector import resources
 from selector.hardware.fingerprint import COMPARED, installed_version
 from selector.hardware.machine import Machine
+from selector.profiling.gauges import Gauge
+from selector.profiling.jobs import ModelJob
 from selector.profiling.keeping import write_whole
-from selector.profiling.pace import WORKLOADS, Pace, middle
+from selector.profiling.pace import Pace, middle
 from selector.profiling.protocol import Measurement, Settings
+from selector.profiling.runtimes import runtime
 
 TOO_FAR = "the machine was too far from its reference pace"
 
@@ -45,9 +49,11 @@ class Reference:
 
 @dataclass(slots=True)
 class MachinePace:
-    """Hears the pace of a session's windows, and gives figures at the machine's reference."""
+    """Hears the pace of a session's windows by one gauge, and gives figures at the machine's reference."""
 
     machine: Machine
+    gauge: Gauge
+    threads: int  # of the models
     heard: list[Pace] = field(default_factory=list)  # window by window
     _reference: Reference | None = None
 
@@ -116,7 +122,8 @@ class MachinePace:
         if reference is None:
             return None
         return {
-            "workloads": WORKLOADS,
+            "read_by": self.gauge.short,
+            **self._read_by(),
             "reference_ms": reference.ms,
             "reference_at": reference.at,
             "kept": str(self.place) if reference.kept else None,
@@ -125,13 +132,17 @@ class MachinePace:
         }
 
     def _of(self) -> dict[str, Any]:
-        """What a reference follows from: the machine, and the library that computes the workload."""
-        machine = self.machine.as_json()
+        """What a reference follows from: the machine, and the library that computes the workloads."""
+        machine, library = self.machine.as_json(), self.gauge.library
         return {
-            "workloads": WORKLOADS,
-            "numpy": installed_version("numpy"),
+            **self._read_by(),
+            library: installed_version(library),
             **{name: machine[name] for name in COMPARED},
         }
+
+    def _read_by(self) -> dict[str, Any]:
+        threads = {"threads": self.threads} if self.gauge.threaded else {}
+        return {"workloads": self.gauge.workloads, **threads}
 
     def _kept(self) -> Reference | None:
         """What the file holds; None where there is none, or nothing that makes a pace."""
@@ -139,7 +150,7 @@ class MachinePace:
             kept = json.loads(self.place.read_text(encoding="utf-8"))
             told = kept["reference"]
             ms = tuple(map(float, told["ms"])) if isinstance(told["ms"], list) else ()
-            sound = len(ms) == len(WORKLOADS) and all(isfinite(x) and x > 0 for x in ms)
+            sound = len(ms) == len(self.gauge.workloads) and all(isfinite(x) and x > 0 for x in ms)
             if sound and kept["of"] == json.loads(json.dumps(self._of())):
                 return Reference(ms, int(told["readings"]), str(told["at"]), kept=True)
         return None
@@ -161,6 +172,26 @@ class MachinePace:
         except OSError:
             return found
         return replace(found, kept=True)
+
+
+@dataclass(slots=True)
+class Paces:
+    """The paces of a session, by the gauges that its jobs' runtimes name."""
+
+    machine: Machine
+    _of: dict[tuple[Gauge, int], MachinePace] = field(default_factory=dict)
+
+    def of(self, job: ModelJob) -> MachinePace:
+        """By the gauge of the job's runtime, on its threads where those matter."""
+        gauge = runtime(job.runtime).gauge
+        key = gauge, job.threads if gauge.threaded else 0
+        if key not in self._of:
+            self._of[key] = MachinePace(self.machine, gauge, job.threads)
+        return self._of[key]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """What the session's document tells: of each gauge that a figure was given by."""
+        return [told for pace in self._of.values() if (told := pace.as_json()) is not None]
 
 
 def _now() -> str:

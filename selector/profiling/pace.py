@@ -13,33 +13,17 @@ alike, and fewer are needed; and figures of two runs can be given at one pace (`
 Arithmetic but for `read`, which runs in the process of the model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import exp, pi, sqrt
-from mmap import mmap
 from statistics import median
-from time import perf_counter_ns
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-WORKLOADS = (
-    "28 products of 64 by 64 matrices in fp32",
-    "4 arrays of 0.8 MB in fp32, rectified into 4 others",
-)
-"""What is timed, by numpy, on one thread: its OpenBLAS multiplies matrices of this size on one, whatever it is told.
-
-All lie at the start of pages, since anywhere else a product takes up to 20 % longer. The matrices are few, so that the
-second-level cache holds them; the arrays are more than most such caches hold.
-"""
-
 Pace = tuple[float, ...]
-"""Milliseconds that each of WORKLOADS took."""
-
-REPEATS = 5
-"""Of each workload in a reading, which takes two milliseconds with them."""
+"""Milliseconds that each of the reference workloads took."""
 
 PRIOR_SD = 0.1
 """How far models of a runtime lie from what it is taken for (`Runtime.pace_powers`).
@@ -68,7 +52,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """By which powers of the pace a model's latency goes, one for each of WORKLOADS, and their covariance."""
+    """By which powers of the pace a model's latency goes, one for each reference workload, and their covariance."""
 
     powers: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
@@ -91,11 +75,6 @@ class Sensitivity:
     def from_json(cls, data: dict[str, Any]) -> Self:
         """As it comes out of a pipe."""
         return cls(tuple(data["powers"]), tuple(tuple(row) for row in data["covariance"]))
-
-
-def read() -> Pace:
-    """The pace now: of each workload the median of some repetitions after one that does not count."""
-    return tuple(_median_ms(work) for work in _workloads())
 
 
 def sound(paces: Sequence[Pace]) -> list[Pace]:
@@ -141,13 +120,13 @@ def sensitivity(windows: Sequence[Sequence[float]], paces: Sequence[Pace], prior
         raise ValueError(f"{len(windows)} windows say nothing of a sensitivity; {ENOUGH} do")
     middles = [median(window) for window in windows]
     if min(middles) <= 0:
-        none = (0.0,) * len(WORKLOADS)
-        return Sensitivity(none, (none,) * len(WORKLOADS))
+        none = (0.0,) * len(prior)
+        return Sensitivity(none, (none,) * len(prior))
     x: Matrix = np.log(paces)
     x = x - x.mean(axis=0)
     y: Matrix = np.log(middles)
-    before, certainty = np.asarray(prior), np.eye(len(WORKLOADS)) / PRIOR_SD**2
-    spread = NORMAL * sqrt(len(y) / (len(y) - 1 - len(WORKLOADS)))
+    before, certainty = np.asarray(prior), np.eye(len(prior)) / PRIOR_SD**2
+    spread = NORMAL * sqrt(len(y) / (len(y) - 1 - len(prior)))
     # from what the windows say by themselves, so that a model that they are sure of shows how little noise it has
     powers = np.linalg.lstsq(x, y - y.mean(), rcond=None)[0]
     for _ in range(5):  # the noise is what the slopes leave
@@ -171,36 +150,3 @@ def at_pace(
 def _away(pace: Pace, other: Pace) -> Matrix:
     away: Matrix = np.log(other) - np.log(pace)
     return away
-
-
-def _median_ms(work: Callable[[], None]) -> float:
-    times = []
-    for _ in range(1 + REPEATS):
-        start = perf_counter_ns()
-        work()
-        times.append(perf_counter_ns() - start)
-    return median(times[1:]) / 1e6
-
-
-@cache
-def _workloads() -> tuple[Callable[[], None], Callable[[], None]]:
-    """The workloads with the memory that they need."""
-    matrices, products, right = _pages(4, 64, 64), _pages(4, 64, 64), _pages(1, 64, 64)[0]
-    arrays, rectified = _pages(4, 49, 4096), _pages(4, 49, 4096)
-    for operand in (matrices, right, arrays):
-        operand[...] = np.random.default_rng(0).standard_normal(operand.shape, dtype=np.float32)
-
-    def compute() -> None:
-        for _ in range(7):
-            np.matmul(matrices, right, out=products)
-
-    def move() -> None:
-        for array, out in zip(arrays, rectified, strict=True):
-            np.maximum(array, 0, out=out)
-
-    return compute, move
-
-
-def _pages(*shape: int) -> NDArray[np.float32]:
-    """Memory of its own from the start of a page on, [*shape] float32."""
-    return np.frombuffer(mmap(-1, 4 * int(np.prod(shape))), dtype=np.float32).reshape(shape)

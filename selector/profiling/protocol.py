@@ -32,7 +32,7 @@ from selector.profiling.intervals import (
 )
 from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity, sound
 
-PROTOCOL_VERSION = "5"
+PROTOCOL_VERSION = "6"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
 
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
@@ -40,7 +40,7 @@ in the process that loaded it first; disturbed windows are left out; the first i
 takes long. 4: configurations of all runtimes take turns, in more and shorter windows; the median's interval allows for
 windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies of six windows
 and more are those at the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings
-are as timed.
+are as timed. 6: in PyTorch's eager mode, that pace is read by blocks of its own (`gauges`).
 """
 
 DISTURBANCE = 0.03

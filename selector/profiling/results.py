@@ -5,6 +5,7 @@ from typing import Any
 
 from selector.backbones.cost import cost
 from selector.evidence.record import Conditions, Provenance, Record
+from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
 from selector.profiling.models import WEIGHTS_NOTE
@@ -125,8 +126,9 @@ class Scribe:
         pace = figure.pace
         moved = pace is not None and pace.reference is not None
         allowed = "windows that differ and the pace allowed for" if moved else "windows that differ allowed for"
+        at_pace = _pace(job, pace, pace.as_timed if pace else None)
         note = (
-            f"{_windows(figure)}, interleaved with other configurations{_pace(pace, pace.as_timed if pace else None)}; "
+            f"{_windows(figure)}, interleaved with other configurations{at_pace}; "
             f"95 % interval of the median from order statistics, {allowed}"
         )
         rest = {"n": figure.n, "stable": figure.stable}
@@ -134,7 +136,7 @@ class Scribe:
             self._record(job, version, "latency_ms_p50", figure.p50, note, low=figure.low, high=figure.high, **rest)
         ]
         if figure.p90 is not None:
-            at_pace = _pace(pace, pace.p90_as_timed if pace else None)
+            at_pace = _pace(job, pace, pace.p90_as_timed if pace else None)
             # of the samples and of the pace: each may fail once in a hundred times
             sure = "98 % confidence from order statistics, the pace allowed for" if at_pace else BOUND
             note = f"{_windows(figure)}{at_pace}; upper bound at {sure}"
@@ -273,16 +275,16 @@ def _windows(figure: Measurement) -> str:
     return f"{taken}, allocator keeps freed memory"
 
 
-def reference_note(reference: Pace) -> str:
+def reference_note(gauge: Gauge, reference: Pace) -> str:
     """Which pace a figure is given at, as its source tells it."""
-    compute, move = reference
-    return f"{AT_PACE} (workloads that compute and move data take {compute:.4g} and {move:.4g} ms)"
+    return f"{AT_PACE} ({gauge.short} take {' and '.join(f'{ms:.4g}' for ms in reference)} ms)"
 
 
-def _pace(pace: OwnPace | None, as_timed: float | None) -> str:
+def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> str:
     """How a figure differs from what was timed, and why; empty where it does not."""
     if pace is None or pace.reference is None or as_timed is None:
         return ""
     ran = " and ".join(f"{own / ms:.3f}" for own, ms in zip(pace.ms, pace.reference, strict=True))
     powers = " and ".join(f"{power:.2f}" for power in pace.sensitivity.powers)
-    return f"; {reference_note(pace.reference)}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}"
+    reference = reference_note(runtime(job.runtime).gauge, pace.reference)
+    return f"; {reference}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}"

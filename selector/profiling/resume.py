@@ -8,8 +8,7 @@ from selector.evidence.record import Record
 from selector.profiling.agreement import LOSSY
 from selector.profiling.intervals import P90_SAMPLES
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
-from selector.profiling.machine_pace import TOO_FAR
-from selector.profiling.pace import Pace
+from selector.profiling.machine_pace import TOO_FAR, Paces
 from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
 from selector.profiling.results import AT_PACE, Scribe, conditions, reference_note
 from selector.profiling.runtimes import runtime
@@ -60,17 +59,17 @@ def find_kept(
     jobs: Sequence[Job],
     records: Iterable[Record],
     scribe: Scribe,
+    paces: Paces,
     *,
     now: datetime | None = None,
     max_age: timedelta = MAX_AGE,
     tail_budget_s: float = INFERENCE.tail_budget_s,
-    reference: Pace | None = None,
 ) -> Kept:
     """What `records` hold of `jobs` as `scribe` would write it: same fingerprint, protocol, conditions and material.
 
     A figure that never settled counts as measured: it is what the deadline allows. A latency without a p90 does not
     where the samples of one cost clearly less than `tail_budget_s`: it was measured without `--p90`. Nor does one at
-    another pace than the machine's `reference` (None: it has none), or from a moment too far from it.
+    another pace than the machine keeps by its runtime's gauge (`paces`), or from a moment too far from it.
     """
     since = (now or datetime.now(UTC)) - max_age
     usable = [
@@ -83,7 +82,7 @@ def find_kept(
     newest: dict[tuple[object, str], Record] = {}
     for record in sorted(usable, key=lambda r: r.recorded_at):
         newest[record.conditions, record.figure.metric.name] = record
-    search = _Search(scribe, newest, tail_budget_s, reference)
+    search = _Search(scribe, newest, tail_budget_s, paces)
     cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
     steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
     trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.trained(job))}
@@ -103,7 +102,7 @@ class _Search:
     scribe: Scribe
     newest: dict[tuple[object, str], Record]
     tail_budget_s: float
-    reference: Pace | None
+    paces: Paces
 
     def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
         """The records of all `metrics`; empty where one is missing or is of other weights, calibration or settings."""
@@ -127,7 +126,7 @@ class _Search:
         if not records:
             return []
         (p50,) = records
-        if not self._at_pace(p50.figure.source):
+        if not self._at_pace(job, p50.figure.source):
             return []
         # one of another run than the median's says nothing of it
         p90 = [r for r in self.of(job, {"latency_ms_p90"}) if r.recorded_at >= p50.recorded_at]
@@ -136,12 +135,13 @@ class _Search:
             return []
         return [*records, *p90, *self.of(job, {"energy_mj"})]
 
-    def _at_pace(self, source: str) -> bool:
+    def _at_pace(self, job: InferenceJob, source: str) -> bool:
         """Whether a latency is given at the machine's reference, or as it was timed."""
-        if TOO_FAR in source:
-            return False
-        at_another = AT_PACE in source and (self.reference is None or reference_note(self.reference) not in source)
-        return not at_another
+        if AT_PACE not in source:
+            return True
+        pace = self.paces.of(job)
+        reference = pace.kept()
+        return TOO_FAR not in source and reference is not None and reference_note(pace.gauge, reference) in source
 
     def trained(self, job: TrainingJob) -> list[Record]:
         records = self.of(job, TRAINING)

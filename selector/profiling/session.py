@@ -19,7 +19,7 @@ from selector.profiling.agreement import LOSSY, WITHOUT
 from selector.profiling.files import agreement_place, model_recipe, reference_recipe
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.lanes import SET_MEMORY, halls, lanes, sets
-from selector.profiling.machine_pace import MachinePace
+from selector.profiling.machine_pace import Paces
 from selector.profiling.material import Material
 from selector.profiling.memory import free_memory
 from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
@@ -78,12 +78,12 @@ class Session:
     timed_s: float = 0.0  # seconds inside timed inference and training steps
     environment: dict[str, Any] = field(init=False)
     fingerprint: str = field(init=False)
-    pace: MachinePace = field(init=False)
+    paces: Paces = field(init=False)
 
     def __post_init__(self) -> None:
         self.environment = environment(self.machine)
         self.fingerprint = fingerprint(self.environment)
-        self.pace = MachinePace(self.machine)
+        self.paces = Paces(self.machine)
 
     @property
     def _scribe(self) -> Scribe:
@@ -91,8 +91,8 @@ class Session:
 
     def resume(self, jobs: Sequence[Job], stored: Sequence[Record]) -> Kept:
         """Take over what `stored` holds of `jobs`, so that `run` does not measure it again, and return it."""
-        budget_s, reference = self.thoroughness.inference.tail_budget_s, self.pace.kept()
-        self.kept = find_kept(jobs, stored, self._scribe, tail_budget_s=budget_s, reference=reference)
+        budget_s = self.thoroughness.inference.tail_budget_s
+        self.kept = find_kept(jobs, stored, self._scribe, self.paces, tail_budget_s=budget_s)
         self.records += self.kept.records
         return self.kept
 
@@ -195,7 +195,7 @@ class Session:
 
         for job, event in in_rounds([(told(lane), len(lane)) for lane in own]):
             version = versions[job.runtime]
-            self.pace.hear(event.get("pace"))
+            self.paces.of(job).hear(event.get("pace"))
             if event["event"] == "cold":
                 cold_done.add(job)
                 self._keep(job, version, ColdResult(**event["result"]))
@@ -203,7 +203,7 @@ class Session:
             elif event["event"] == "measured":
                 self.timed_s += event["timed_s"]
                 figure = Measurement.from_json(event["result"])
-                self._keep(job, version, self.pace.at_reference(figure, self.thoroughness.inference))
+                self._keep(job, version, self.paces.of(job).at_reference(figure, self.thoroughness.inference))
                 self.listener.done(1)
             elif event["event"] == "failed":
                 if event["outcome"] == "out-of-memory" and event.get("beside"):

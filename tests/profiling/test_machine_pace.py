@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from selector.hardware.machine import detect
-from selector.profiling.machine_pace import ASTRAY, MachinePace, Reference
+from selector.profiling.gauges import NUMPY
+from selector.profiling.jobs import InferenceJob
+from selector.profiling.machine_pace import ASTRAY, MachinePace, Paces, Reference
 from selector.profiling.pace import Pace, Sensitivity
 from selector.profiling.protocol import INFERENCE, Measurement, OwnPace
 
@@ -23,7 +25,7 @@ def _own_home(own_home: Path) -> None:
 
 
 def heard(pace: Pace, readings: int = 9) -> MachinePace:
-    made = MachinePace(MACHINE)
+    made = MachinePace(MACHINE, NUMPY, 1)
     for _ in range(readings):
         made.hear(pace)
     return made
@@ -81,7 +83,7 @@ def test_what_readings_differ_by_widens_the_interval_even_at_the_reference() -> 
 
 
 def test_where_no_window_was_left_alone_a_session_stays_with_the_pace_of_its_first_figure() -> None:
-    made = MachinePace(MACHINE)
+    made = MachinePace(MACHINE, NUMPY, 1)
     assert made.at_reference(figure(10.0, (0.10, 0.30)), INFERENCE).p50 == 10.0
     assert made.at_reference(figure(10.5, (0.105, 0.30)), INFERENCE).p50 == pytest.approx(10.0)
     assert not made.place.exists()
@@ -92,7 +94,7 @@ def test_where_no_window_was_left_alone_a_session_stays_with_the_pace_of_its_fir
 
 def test_a_kept_reference_serves_where_the_machine_is_never_left_alone() -> None:
     heard((0.10, 0.30)).reference()
-    found = MachinePace(MACHINE).at_reference(figure(10.5, (0.105, 0.30)), INFERENCE)
+    found = MachinePace(MACHINE, NUMPY, 1).at_reference(figure(10.5, (0.105, 0.30)), INFERENCE)
     assert found.p50 == pytest.approx(10.0)
 
 
@@ -129,7 +131,7 @@ def test_the_interval_holds_what_it_says() -> None:
 
 
 def test_a_session_stays_with_the_reference_that_it_began_with() -> None:
-    made = MachinePace(MACHINE)
+    made = MachinePace(MACHINE, NUMPY, 1)
     assert made.reference() is None
     assert made.as_json() is None
     made.hear(None)
@@ -175,7 +177,7 @@ def test_where_nothing_can_be_kept_the_session_goes_on(tmp_path: Path, monkeypat
 
 
 def test_another_machine_has_a_reference_of_its_own() -> None:
-    other = MachinePace(replace(MACHINE, cpu_model="another"))
+    other = MachinePace(replace(MACHINE, cpu_model="another"), NUMPY, 1)
     assert other.place != heard((0.1, 0.3)).place
 
 
@@ -183,3 +185,25 @@ def test_a_figure_whose_pace_nobody_read_stays_as_it_is() -> None:
     heard((0.1, 0.3)).reference()
     unread = replace(figure(10.0, (0.1, 0.3)), pace=None)
     assert heard((0.2, 0.6)).at_reference(unread, INFERENCE) == unread
+
+
+def test_each_gauge_has_a_reference_of_its_own() -> None:
+    """PyTorch's blocks run on the threads of its models, so those count; numpy's workloads run on one whatever."""
+
+    def job(runtime: str, threads: int) -> InferenceJob:
+        return InferenceJob("resnet18", runtime, "fp32", 224, threads)
+
+    paces = Paces(MACHINE)
+    served = [paces.of(job("onnxruntime", 1)), paces.of(job("openvino", 2)), paces.of(job("torch-compile", 2))]
+    eager = [paces.of(job("torch-eager", 1)), paces.of(job("torch-eager", 2)), paces.of(job("torch-eager-nhwc", 2))]
+    assert len({pace.place for pace in served}) == 1
+    assert len({pace.place for pace in [*eager, served[0]]}) == 3
+    assert eager[1] is eager[2]
+    served[0].hear((0.1, 0.3))
+    assert paces.as_json() == []  # no figure was given at it yet
+    eager[1].hear((1.0, 0.6))
+    eager[1].reference()
+    (told,) = paces.as_json()
+    assert (told["reference_ms"], told["threads"]) == ((1.0, 0.6), 2)
+    assert Paces(MACHINE).of(job("torch-eager", 2)).kept() == (1.0, 0.6)
+    assert Paces(MACHINE).of(job("torch-eager", 1)).kept() is None

@@ -5,18 +5,17 @@ from math import exp, pi
 import numpy as np
 import pytest
 
-from selector.profiling import energy, lifetime
+from selector.profiling import energy
+from selector.profiling.gauges import NUMPY, Gauge
 from selector.profiling.lifetime import Timing
 from selector.profiling.pace import (
     ENOUGH,
     PRIOR_SD,
-    WORKLOADS,
     Pace,
     at_pace,
     between,
     blur,
     middle,
-    read,
     sensitivity,
     sound,
 )
@@ -29,7 +28,7 @@ SETTINGS = Settings(window_s=0.01, min_windows=9, deadline_s=1.0, tail_budget_s=
 
 def paces(count: int, seed: int = 0) -> list[Pace]:
     """Paces that differ by some percent, as on a shared host."""
-    found = np.exp(np.random.default_rng(seed).normal(0, 0.06, (count, len(WORKLOADS)))) * (0.1, 0.3)
+    found = np.exp(np.random.default_rng(seed).normal(0, 0.06, (count, len(PRIOR)))) * (0.1, 0.3)
     return [tuple(map(float, row)) for row in found]
 
 
@@ -38,12 +37,6 @@ def slowed(found: list[Pace], powers: tuple[float, float], noise: float = 0.0) -
     random = np.random.default_rng(1)
     logs = np.log(np.asarray(found) / (0.1, 0.3)) @ np.asarray(powers)
     return [[10 * exp(x + random.normal(0, noise)) for _ in range(5)] for x in logs]
-
-
-def test_the_workloads_are_read_and_take_time() -> None:
-    found = read()
-    assert len(found) == len(WORKLOADS)
-    assert min(found) > 0
 
 
 @pytest.mark.parametrize("powers", [(0.0, 0.0), (1.0, 0.0), (0.1, 1.1), PRIOR])
@@ -135,11 +128,16 @@ def test_a_window_without_a_pace_leaves_all_as_they_were_timed() -> None:
     assert tracker.measurement().p50 == 1.0
 
 
-def test_the_pace_is_read_beside_each_window_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pace_is_read_beside_each_window_where_it_counts() -> None:
     told = iter([(1.0, 4.0), (4.0, 1.0)])
-    monkeypatch.setattr(lifetime.pace, "read", lambda: next(told))
+
+    class Told(Gauge):
+        def read(self) -> Pace:
+            return next(told)
+
+    gauge = Told(NUMPY.workloads, NUMPY.short, NUMPY.library, PRIOR, NUMPY.make, repeats=1)
     tracker = Tracker(SETTINGS, pace_powers=PRIOR)
-    Timing(lambda: None, tracker, energy.Meter(()), 1).take_window()
+    Timing(lambda: None, tracker, energy.Meter(()), 1, gauge).take_window()
     assert tracker.quiet_pace == (2.0, 2.0)
     # nobody asks for it any more: `told` is at its end
     Timing(lambda: None, Tracker(SETTINGS), energy.Meter(()), 1).take_window()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.machine import detect
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
+from selector.profiling.machine_pace import Paces
 from selector.profiling.material import Material
 from selector.profiling.protocol import Measurement
 from selector.profiling.results import ColdResult, Rate, Scribe, TrainingResult
-from selector.profiling.resume import COLD, MAX_AGE, find_kept
+from selector.profiling.resume import COLD, MAX_AGE, Kept, find_kept
 from selector.profiling.runtimes import runtime
 from selector.profiling.session import Session, Thoroughness
 
@@ -42,27 +44,31 @@ def records(
     return [record for result in results for record in scribe.records(job, version, result)]
 
 
+def kept_of(jobs: Sequence[Job], stored: Sequence[Record], scribe: Scribe, **rest: Any) -> Kept:
+    return find_kept(jobs, stored, scribe, Paces(detect()), **rest)
+
+
 def test_what_is_there_is_kept_part_by_part() -> None:
-    assert find_kept([JOB], [], SCRIBE).parts == 0
-    first = find_kept([JOB], records(JOB, FIRST), SCRIBE)
+    assert kept_of([JOB], [], SCRIBE).parts == 0
+    first = kept_of([JOB], records(JOB, FIRST), SCRIBE)
     assert first.cold == {JOB}
     assert not first.steady
-    both = find_kept([JOB], records(JOB, FIRST, FIGURE), SCRIBE)
+    both = kept_of([JOB], records(JOB, FIRST, FIGURE), SCRIBE)
     assert both.cold == both.steady == {JOB}
     assert len(both.records) == 4 + 2
     step = records(TRAINED, TrainingResult(FIGURE, 1.0, 10, 10))
-    trained = find_kept([TRAINED], step, SCRIBE)
+    trained = kept_of([TRAINED], step, SCRIBE)
     assert trained.trained == {TRAINED}
     assert set(trained.records) == set(step)
-    assert not find_kept([replace(TRAINED, precision="amp")], step, SCRIBE).trained
-    assert not find_kept([replace(TRAINED, batch_size=4)], step, SCRIBE).trained
+    assert not kept_of([replace(TRAINED, precision="amp")], step, SCRIBE).trained
+    assert not kept_of([replace(TRAINED, batch_size=4)], step, SCRIBE).trained
 
 
 def test_a_latency_without_a_p90_is_measured_again_where_one_is_asked_for() -> None:
     without = records(JOB, replace(FIGURE, p50=40.0, low=39.0, high=41.0, p90=None, n=18))
-    assert find_kept([JOB], without, SCRIBE).steady == {JOB}  # its samples would take longer than a second
-    assert not find_kept([JOB], without, SCRIBE, tail_budget_s=4.0).steady
-    assert find_kept([JOB], records(JOB, FIGURE), SCRIBE, tail_budget_s=3.0).steady == {JOB}
+    assert kept_of([JOB], without, SCRIBE).steady == {JOB}  # its samples would take longer than a second
+    assert not kept_of([JOB], without, SCRIBE, tail_budget_s=4.0).steady
+    assert kept_of([JOB], records(JOB, FIGURE), SCRIBE, tail_budget_s=3.0).steady == {JOB}
 
 
 def test_a_p90_of_another_run_than_its_median_is_none() -> None:
@@ -71,30 +77,30 @@ def test_a_p90_of_another_run_than_its_median_is_none() -> None:
         replace(r, recorded_at=r.recorded_at + timedelta(minutes=5))
         for r in records(JOB, replace(FIGURE, p50=60.0, low=59.0, high=61.0, p90=None, n=18))
     ]
-    kept = find_kept([JOB], [*former, *later], SCRIBE)
+    kept = kept_of([JOB], [*former, *later], SCRIBE)
     assert [r.figure.value for r in kept.records if "p" in r.figure.metric.name] == [60.0]
-    assert not find_kept([JOB], [*former, *later], SCRIBE, tail_budget_s=15.0).steady
+    assert not kept_of([JOB], [*former, *later], SCRIBE, tail_budget_s=15.0).steady
 
 
 def test_what_ran_to_its_deadline_is_not_measured_again_for_a_p90() -> None:
     late = replace(FIGURE, p50=230.0, low=200.0, high=260.0, p90=None, n=42, stable=False, reason="late")
-    assert find_kept([JOB], records(JOB, late), SCRIBE, tail_budget_s=15.0).steady == {JOB}
+    assert kept_of([JOB], records(JOB, late), SCRIBE, tail_budget_s=15.0).steady == {JOB}
 
 
 def test_half_of_a_measurement_is_none() -> None:
     whole = records(JOB, FIRST)
     for i in range(len(whole)):
-        assert not find_kept([JOB], whole[:i] + whole[i + 1 :], SCRIBE).cold
+        assert not kept_of([JOB], whole[:i] + whole[i + 1 :], SCRIBE).cold
 
 
 def test_training_and_inference_in_mixed_precision_are_two_things() -> None:
     mixed, trained = InferenceJob("resnet18", "torch-eager", "amp", 224, 1), replace(TRAINED, precision="amp")
     agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
     step = records(trained, TrainingResult(FIGURE, 1.0, 10, 10))
-    kept = find_kept([mixed, trained], [*step, *records(mixed, agreed)], SCRIBE)
+    kept = kept_of([mixed, trained], [*step, *records(mixed, agreed)], SCRIBE)
     assert (kept.cold, kept.steady, kept.trained) == ({mixed}, frozenset(), {trained})
-    assert not find_kept([mixed], step, SCRIBE).parts
-    assert not find_kept([mixed], records(mixed, FIRST, FIGURE), SCRIBE).cold  # without its agreement
+    assert not kept_of([mixed], step, SCRIBE).parts
+    assert not kept_of([mixed], records(mixed, FIRST, FIGURE), SCRIBE).cold  # without its agreement
 
 
 @pytest.mark.parametrize(
@@ -108,14 +114,14 @@ def test_training_and_inference_in_mixed_precision_are_two_things() -> None:
 )
 def test_figures_of_other_conditions_are_measured_again(change: dict[str, object]) -> None:
     others = [replace(record, **change) for record in records(JOB, FIGURE)]  # type: ignore[arg-type]
-    assert find_kept([JOB], others, SCRIBE).parts == 0
+    assert kept_of([JOB], others, SCRIBE).parts == 0
 
 
 def test_old_figures_are_measured_again() -> None:
     found = records(JOB, FIGURE)
     at = found[0].recorded_at
-    assert find_kept([JOB], found, SCRIBE, now=at + MAX_AGE - timedelta(minutes=1)).steady == {JOB}
-    assert find_kept([JOB], found, SCRIBE, now=at + MAX_AGE + timedelta(minutes=1)).parts == 0
+    assert kept_of([JOB], found, SCRIBE, now=at + MAX_AGE - timedelta(minutes=1)).steady == {JOB}
+    assert kept_of([JOB], found, SCRIBE, now=at + MAX_AGE + timedelta(minutes=1)).parts == 0
 
 
 def test_figures_of_other_weights_are_measured_again() -> None:
@@ -123,13 +129,13 @@ def test_figures_of_other_weights_are_measured_again() -> None:
         replace(r, figure=replace(r.figure, source=r.figure.source.replace("seeded random weights", "weights of x")))
         for r in records(JOB, FIRST, FIGURE)
     ]
-    assert find_kept([JOB], others, SCRIBE).parts == 0
+    assert kept_of([JOB], others, SCRIBE).parts == 0
 
 
 def test_a_lossy_precision_is_kept_with_its_agreement_alone() -> None:
-    assert not find_kept([LOSSY_JOB], records(LOSSY_JOB, FIRST), SCRIBE).cold
+    assert not kept_of([LOSSY_JOB], records(LOSSY_JOB, FIRST), SCRIBE).cold
     agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
-    kept = find_kept([LOSSY_JOB], records(LOSSY_JOB, agreed), SCRIBE)
+    kept = kept_of([LOSSY_JOB], records(LOSSY_JOB, agreed), SCRIBE)
     assert kept.cold == {LOSSY_JOB}
     assert len(kept.records) == 6
 
@@ -149,15 +155,15 @@ def test_figures_of_another_calibration_are_measured_again(tmp_path: Path) -> No
     agreed = replace(FIRST, agreement_top1=99.0, cosine_logits=0.99)
     stored = [*records(LOSSY_JOB, agreed, FIGURE, scribe=one), *records(rated, Rate(4, FIGURE), scribe=one)]
     jobs: list[Job] = [LOSSY_JOB, rated]
-    kept = find_kept(jobs, stored, one)
+    kept = kept_of(jobs, stored, one)
     assert kept.cold == kept.steady == {LOSSY_JOB}
     assert [(job, size) for job, size, _ in kept.rates] == [(rated, 4)]
     for other in (two, SCRIBE):
-        assert find_kept(jobs, stored, other).parts == 0
+        assert kept_of(jobs, stored, other).parts == 0
     # nothing else is calibrated: another folder changes no fp32 figure
     plain = [JOB, replace(rated, precision="fp32")]
     stored = [*records(JOB, FIRST, FIGURE, scribe=one), *records(plain[1], Rate(4, FIGURE), scribe=one)]
-    assert find_kept(plain, stored, two).parts == 3
+    assert kept_of(plain, stored, two).parts == 3
 
 
 def run(jobs: Sequence[Job], stored: Sequence[Record]) -> Session:

@@ -32,7 +32,7 @@ def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_
 
     first, own = measured("paced")
     assert AT_PACE in own.figure.source
-    place = first.pace.place
+    place = first.paces.of(fake("resnet18", "paced")).place
     kept = json.loads(place.read_text())
     kept["reference"]["ms"] = [100 * ms for ms in kept["reference"]["ms"]]
     place.write_text(json.dumps(kept))
@@ -42,8 +42,7 @@ def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_
     assert moved.figure.value > 1.2 * float(as_timed[1])
     assert moved.stable is False
     assert TOO_FAR in moved.figure.source
-    told = second.pace.as_json()
-    assert told is not None
+    (told,) = second.paces.as_json()
     assert told["kept"] == str(place)
     # what was measured too far away is measured again; a GPU's latency is what was timed
     assert not second.resume([fake("resnet18", "paced")], second.records).steady
@@ -55,5 +54,5 @@ def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own
     made = session(settings=PACED)
     made.run(jobs)
     assert session().resume(jobs, made.records).steady == set(jobs)
-    made.pace.place.unlink()
+    made.paces.of(jobs[0]).place.unlink()
     assert not session().resume(jobs, made.records).steady

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selector.hardware.machine import Machine
+from selector.profiling.gauges import NUMPY, Gauge
 
 Batch = NDArray[np.float32]  # [n, c, h, w]
 Logits = NDArray[np.float32]  # [n, classes]
@@ -66,7 +67,7 @@ class Runtime(ABC):
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
     side_by_side: ClassVar[bool] = False  # whether models are timed in one process, see `turns`
     by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
-    pace_powers: ClassVar[tuple[float, float]] = (0.45, 0.3)  # by which its models are taken to slow (`pace`)
+    gauge: ClassVar[Gauge] = NUMPY  # what the pace beside its models is read by, where a CPU computes
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:
         self.model = model

@@ -36,7 +36,7 @@ class TorchCompile(TorchEager):
     name: ClassVar[str] = "torch-compile"
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "amp")
     by_default: ClassVar[bool] = False  # half a minute a model to compile
-    pace_powers = Runtime.pace_powers  # Inductor's buffers are used again
+    gauge = Runtime.gauge  # Inductor's buffers are used again
     _cache: ClassVar[Path]
 
     @classmethod

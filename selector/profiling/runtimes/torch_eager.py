@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from selector.hardware.machine import Machine
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_cpu
+from selector.profiling.runtimes.torch_gauge import TORCH
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ class TorchEager(Runtime):
     loads = "weights"
     side_by_side = True
     channels_last: ClassVar[bool] = False
-    pace_powers = (0.4, 0.9)  # every activation is memory anew, and comes from the shared cache
+    gauge = TORCH
 
     _module: "Callable[[torch.Tensor], torch.Tensor] | None" = None
 
