@@ -50,18 +50,19 @@ def read(file: Path) -> dict[str, Any]:
         "fingerprint": p50[0]["fingerprint"],
         "timed_s": document["timed_s"],
         "stable": sum(bool(r["stable"]) for r in p50),
-        "pace": pace(document),
+        "paces": paces(document),
         "medians": {name(r): r["value"] for r in p50},
         "as_timed": {name(r): as_timed(r) for r in p50},
     }
 
 
-def pace(document: dict[str, Any]) -> list[float]:
-    """How much longer than at the reference the workloads took; empty where nobody read it."""
-    told = document.get("pace")
-    if not (told and told["session_ms"]):
-        return []
-    return [ms / of for ms, of in zip(told["session_ms"], told["reference_ms"], strict=True)]
+def paces(document: dict[str, Any]) -> dict[str, list[float]]:
+    """How much longer than at the reference the workloads of each gauge took that was read."""
+    return {
+        told["read_by"]: [ms / of for ms, of in zip(told["session_ms"], told["reference_ms"], strict=True)]
+        for told in document["paces"]
+        if told["session_ms"]
+    }
 
 
 def name(record: dict[str, Any]) -> str:
@@ -90,11 +91,13 @@ def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], note: str) -> 
         f"One machine ({runs[0]['fingerprint']}), two cores of a shared host. {note}".rstrip()
         + " Made by `python benchmarks/profile_drift.py`.",
         "",
-        "| run | begun (UTC) | seconds of timed inference | called stable | its pace, times the reference |",
+        f"Paces are how many times as long as at the reference {', and '.join(runs[0]['paces'])} took.",
+        "",
+        "| run | begun (UTC) | seconds of timed inference | called stable | its paces |",
         "|---:|---|---:|---:|---|",
         *(
             f"| {n} | {run['at'][:16].replace('T', ' ')} | {run['timed_s']:.0f} | "
-            f"{run['stable']} of {len(run['medians'])} | {' and '.join(f'{x:.3f}' for x in run['pace']) or '–'} |"
+            f"{run['stable']} of {len(run['medians'])} | {'; '.join(' and '.join(f'{x:.3f}' for x in times) for times in run['paces'].values())} |"
             for n, run in enumerate(runs, 1)
         ),
         "",

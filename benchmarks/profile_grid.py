@@ -277,7 +277,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         "worst_apart_as_timed": max(
             (r["apart_as_timed"] for r in rows if r["apart_as_timed"] is not None), default=None
         ),
-        "pace": [(pace := run["document"]["pace"]) and {**pace, "kept": None} for run in (a, b)],  # without its path
+        "paces": [[{**pace, "kept": None} for pace in run["document"]["paces"]] for run in (a, b)],  # without the path
         "worst_apart": max((r["apart"] for r in rows if r["apart"] is not None), default=None),
         "worst_apart_stable": worst["both"],  # of those that both runs call stable
         "worst_apart_stable_in_one": worst["either"],
@@ -324,7 +324,10 @@ def page(result: dict[str, Any]) -> str:
     (peer_a, peer_b), (fixed_a, fixed_b) = result["peer_wall_s"], result["peer_wall_fixed_s"]
     less_a, less_b = result["peer_wall_independent_s"]
     disturbed_a, disturbed_b = (sum(row["disturbed"][i] for row in result["rows"]) for i in (0, 1))
-    paces = [" and ".join(f"{ms:.4f}" for ms in run["session_ms"]) + " ms" if run else "–" for run in result["pace"]]
+    paces = [
+        "; ".join(f"{pace['read_by']} {' and '.join(f'{ms:.4f}' for ms in pace['session_ms'] or ())} ms" for pace in run)
+        for run in result["paces"]
+    ]
     outside = " and ".join(f"{share:.0%}" for share in result["outside_timed"])
     lines = [
         "# The default grid of `selector profile`",

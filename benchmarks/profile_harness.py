@@ -22,6 +22,7 @@ from selector.evidence.record import Record
 from selector.hardware.machine import detect
 from selector.profiling import runtimes
 from selector.profiling.jobs import InferenceJob, Job
+from selector.profiling.gauges import NUMPY
 from selector.profiling.machine_pace import MachinePace
 from selector.profiling.runtimes.base import Batch, Logits, Runtime
 from selector.profiling.runtimes.export import recipe
@@ -113,7 +114,7 @@ def main() -> int:
 
 def move_reference(factor: float) -> None:
     """Pretend that the machine's reference pace is another one: a time that is known must come out all the same."""
-    place = MachinePace(detect()).place
+    place = MachinePace(detect(), NUMPY, 1).place
     if not place.exists():
         raise RuntimeError("other work disturbed every window: no reference was kept")
     kept = json.loads(place.read_text())
