@@ -70,6 +70,11 @@ def name(record: dict[str, Any]) -> str:
     return f"{record['runtime']} {record['precision']} {record['backbone']}"
 
 
+def told(paces: dict[str, list[float]]) -> str:
+    """The paces of a run, gauge by gauge."""
+    return "; ".join(" and ".join(f"{x:.3f}" for x in times) for times in paces.values())
+
+
 def pair(a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
     """How two runs agree on the configurations that both have."""
     both = a.keys() & b.keys()
@@ -97,7 +102,7 @@ def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], note: str) -> 
         "|---:|---|---:|---:|---|",
         *(
             f"| {n} | {run['at'][:16].replace('T', ' ')} | {run['timed_s']:.0f} | "
-            f"{run['stable']} of {len(run['medians'])} | {'; '.join(' and '.join(f'{x:.3f}' for x in times) for times in run['paces'].values())} |"
+            f"{run['stable']} of {len(run['medians'])} | {told(run['paces'])} |"
             for n, run in enumerate(runs, 1)
         ),
         "",

@@ -325,7 +325,7 @@ def page(result: dict[str, Any]) -> str:
     less_a, less_b = result["peer_wall_independent_s"]
     disturbed_a, disturbed_b = (sum(row["disturbed"][i] for row in result["rows"]) for i in (0, 1))
     paces = [
-        "; ".join(f"{pace['read_by']} {' and '.join(f'{ms:.4f}' for ms in pace['session_ms'] or ())} ms" for pace in run)
+        "; ".join(f"{p['read_by']} {' and '.join(f'{ms:.4f}' for ms in p['session_ms'] or ())} ms" for p in run)
         for run in result["paces"]
     ]
     outside = " and ".join(f"{share:.0%}" for share in result["outside_timed"])

@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Self
 from selector.evidence.record import Record
 from selector.hardware.machine import detect
 from selector.profiling import runtimes
-from selector.profiling.jobs import InferenceJob, Job
 from selector.profiling.gauges import NUMPY
+from selector.profiling.jobs import InferenceJob, Job
 from selector.profiling.machine_pace import MachinePace
 from selector.profiling.runtimes.base import Batch, Logits, Runtime
 from selector.profiling.runtimes.export import recipe
