@@ -8,13 +8,14 @@ from selector.profiling import runtimes
 from selector.profiling.files import model_recipe
 from selector.profiling.jobs import InferenceJob, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
+from selector.profiling.runtimes.graph_files import bytes_of
 
 SET_SIZE = 64
 """Most models that are timed in turns, of all runtimes together.
 
-With a window of 0.05 to 0.5 s each, a round of so many takes about ten seconds and a measurement at least nine rounds:
+With a window of 0.05 to 0.5 s each, a round of so many takes about ten seconds and a measurement at least six rounds:
 longer than the spells of some seconds in which other machines of the same host slow this one down, so that one falls on
-one or two windows of a model and not on most of them. More would make rounds longer and gain nothing; each is a process
+a window of a model and not on most of them. More would make rounds longer and gain nothing; each is a process
 that has its runtime loaded.
 """
 
@@ -32,11 +33,11 @@ GPU_SET_SIZE = 12
 """Most models that are loaded on a GPU at once: nobody counts its memory, and its lanes do not alternate."""
 
 WAITING, LOADING = 2.0, 4.5
-"""What a model takes while it waits for its turn, and while it is loaded, as multiples of its file and OWN_BYTES.
+"""What a model takes while it waits for its turn, and while it is loaded, as multiples of its files and OWN_BYTES.
 
-VGG-11, whose file has 507 MB: 1042 MB and 2245 MB in ONNX Runtime, 548 MB and 1730 MB in OpenVINO, less in PyTorch,
-which maps the file; MobileNetV3-Small, 10 MB: 53 and 97 MB, 28 and 141 MB (two threads, freed memory given back before
-the wait).
+VGG-11, whose file had 507 MB with the weights in it (beside the graph they take less while it is loaded): 1042 MB and
+2245 MB in ONNX Runtime, 548 MB and 1730 MB in OpenVINO, less in PyTorch, which maps the file; MobileNetV3-Small, 10 MB:
+53 and 97 MB, 28 and 141 MB (two threads, freed memory given back before the wait).
 """
 
 J = TypeVar("J", InferenceJob, ThroughputJob, TrainingJob)
@@ -85,5 +86,5 @@ def sets(jobs: Sequence[InferenceJob], material: Material, room: float) -> Itera
 
 def _taken(jobs: Sequence[InferenceJob], material: Material) -> float:
     """Bytes that the models of these jobs take at most: all wait but the largest, which is being loaded."""
-    sizes = [model_recipe(job, material).path.stat().st_size + OWN_BYTES * job.resolution**2 / 224**2 for job in jobs]
+    sizes = [bytes_of(model_recipe(job, material).path) + OWN_BYTES * job.resolution**2 / 224**2 for job in jobs]
     return WAITING * sum(sizes) + (LOADING - WAITING) * max(sizes) + LANE_BYTES * len(lanes(jobs))

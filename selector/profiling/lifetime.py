@@ -55,7 +55,7 @@ def life(
     """
     job, file = wanted.job, wanted.file
     built = runtime.build(file, job.precision)
-    size = _read_through(built.path if built else file.path) if wanted.cold else 0
+    size = sum(map(_read_through, (built.path,) if built else file.files)) if wanted.cold else 0
     start = perf_counter_ns()
     with runtime(file, precision=job.precision, threads=job.threads) as loaded:
         after_load = perf_counter_ns()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from selector.errors import InvalidInput, OutputFailed
 from selector.profiling.protocol import PROTOCOL_VERSION
+from selector.profiling.runtimes.graph_files import in_one_file
 
 if TYPE_CHECKING:
     from selector.profiling.runtimes.export import Kind
@@ -92,7 +93,8 @@ def build(
                 archive.writestr("plan.json", json.dumps(plan, indent=1))
                 archive.writestr("README.txt", readme)
                 for model in models:
-                    archive.write(graph(model), model.file)
+                    with in_one_file(graph(model), Path(folder)) as file:
+                        archive.write(file, model.file)
                     done(model)
             draft.replace(output)
     except OSError as error:

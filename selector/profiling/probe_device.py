@@ -31,14 +31,14 @@ import numpy as np
 # the allocator is left as it is: ONNX Runtime keeps memory in an arena of its own. Nobody looks for other work, nor
 # reads the pace: what is to be deployed on has no other work. A process holds one model at a time, so no inference is
 # left out
-PROTOCOL_VERSION = "5"
+PROTOCOL_VERSION = "6"
 WINDOW_S = 0.05
 MIN_WINDOW = 2
 ONE_S = 0.5
 WARMUP_WINDOWS = 3
 WARMUP_TOLERANCE = 0.10
 WARMUP_CAP_S = 10.0
-MIN_WINDOWS = 9
+MIN_WINDOWS = 6
 TARGET, SPREAD = 0.02, 0.04
 DRIFT = 0.05
 CONFIDENCE = 0.95

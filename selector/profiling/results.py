@@ -16,6 +16,7 @@ from selector.profiling.runtimes.torch_eager import AUTOCAST
 
 HARDWARE = "local"
 BOUND = "99 % confidence from order statistics"
+SIZE_NOTE = "size of what is loaded, a graph with its weights"
 AT_PACE = "at the machine's reference pace"
 AMP = {
     "torch-eager": f"autocast to {AUTOCAST['cpu']}",
@@ -103,7 +104,7 @@ class Scribe:
                 "peak of the whole process: libraries, load and first inferences",
                 n=1,
             ),
-            self._record(job, version, "artifact_bytes", cold.artifact_bytes, "size of the file that is loaded"),
+            self._record(job, version, "artifact_bytes", cold.artifact_bytes, SIZE_NOTE),
             *self._built(job, version, cold),
             *self._agreement(job, version, cold),
         ]

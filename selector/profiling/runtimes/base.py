@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from selector.hardware.machine import Machine
 from selector.profiling.gauges import NUMPY, Gauge
+from selector.profiling.runtimes.graph_files import files_of
 
 Batch = NDArray[np.float32]  # [n, c, h, w]
 Logits = NDArray[np.float32]  # [n, classes]
@@ -36,12 +37,17 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """What a runtime loads: one file, and what it holds."""
+    """What a runtime loads: a file, and what it holds."""
 
     backbone: str  # a timm model id
     classes: int
     resolution: int
     path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read of it: an ONNX graph may have its weights in a file beside it."""
+        return files_of(self.path)
 
 
 @dataclass(frozen=True, slots=True)

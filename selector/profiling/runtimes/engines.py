@@ -19,6 +19,7 @@ from typing import Any
 from selector import resources
 from selector.errors import MeasurementFailed
 from selector.profiling.runtimes.drafts import draft, put_in_place
+from selector.profiling.runtimes.graph_files import digest_of
 
 MAX_BATCH = 64  # engines take 1 to so many images, and are tuned for one
 
@@ -54,7 +55,7 @@ def build_engine(library: ModuleType, graph: Path, target: Target, *, tf32: bool
     Raises MeasurementFailed with the parser's or builder's own words where the graph cannot be built.
     """
     key = {
-        "graph": hashlib.file_digest(graph.open("rb"), "sha256").hexdigest(),
+        "graph": digest_of(graph),
         "target": asdict(target),
         "library": library.__name__,
         "version": library.__version__,

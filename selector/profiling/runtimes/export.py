@@ -1,11 +1,11 @@
 """The files that runtimes load: state dicts and graphs of backbones in several precisions, made once and kept.
 
-A file is made once per recipe (backbone, head, weights, precision; for a graph also resolution and calibration images;
-and the versions of the libraries that make it) and lies under `SELECTOR_HOME/cache/models/`, in a folder named after
-the recipe's hash. It appears there whole or not at all. A graph's batch is dynamic, and its answers were compared with
-eager's: an fp32 or fp16 graph that differs is refused, a quantised one is kept with its likeness noted (what it is
-worth is measured by `agreement`, once, and kept in its folder). Beside models lie the fp32 logits that lossy ones are
-compared with.
+A file, with a graph's weights in another beside it (`graph_files`), is made once per recipe (backbone, head, weights,
+precision; for a graph also resolution and calibration images; and the versions of the libraries that make it) and lies
+under `SELECTOR_HOME/cache/models/`, in a folder named after the recipe's hash. It appears there whole or not at all. A
+graph's batch is dynamic, and its answers were compared with eager's: an fp32 or fp16 graph that differs is refused, a
+quantised one is kept with its likeness noted (what it is worth is measured by `agreement`, once, and kept in its
+folder). Beside models lie the fp32 logits that lossy ones are compared with.
 """
 
 import hashlib
@@ -29,11 +29,12 @@ from selector.profiling.images import ImageSet
 from selector.profiling.material import Material
 from selector.profiling.runtimes.base import ModelFile, Runtime
 from selector.profiling.runtimes.drafts import draft, put_in_place
+from selector.profiling.runtimes.graph_files import bytes_of, digest_of, move_weights_out
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 4  # raised when the making of files changes, so that older ones are not taken for new ones
+FORMAT = 5  # raised when the making of files changes, so that older ones are not taken for new ones
 TOLERANCE = 1e-3  # of the largest logit: fp32 kernels add in another order, nothing more
 HALF_TOLERANCE = 5e-2  # of the largest logit: fp16 carries 11 bits, and rounding adds up over a hundred layers
 FILE_NAMES = {
@@ -84,11 +85,10 @@ class Recipe:
         return self.folder / FILE_NAMES[self.kind]
 
     def digest(self) -> str:
-        """The sha256 of its file's content, which must be there: as noted when it was made."""
+        """The sha256 of its content (`digest_of`), which must be there: as noted when it was made."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             return str(json.loads((self.folder / "about.json").read_text(encoding="utf-8"))["sha256"])
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(self.path)
 
     def model_file(self, resolution: int) -> ModelFile:
         """What a runtime is given."""
@@ -142,8 +142,7 @@ def making(wanted: Recipe) -> Iterator[float]:
     with draft(wanted.folder.parent, ".making-") as made:
         file = made / FILE_NAMES[wanted.kind]
         notes = yield from _saving(wanted, file)
-        digest = hashlib.file_digest(file.open("rb"), "sha256").hexdigest()
-        about = {"recipe": asdict(wanted), "sha256": digest, "bytes": file.stat().st_size, **notes}
+        about = {"recipe": asdict(wanted), "sha256": digest_of(file), "bytes": bytes_of(file), **notes}
         (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         put_in_place(made, wanted.folder)
 
@@ -212,20 +211,24 @@ def _save_graph(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, 
     model = _model(wanted)
     if wanted.precision == "fp32":
         _export(model, wanted, file)
+        move_weights_out(file)
         return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
     plain = make(replace(wanted, precision="fp32", images_digest="", images_folder=""))
     yield 0.0
     if wanted.precision == "fp16":
         quantise.cast_to_half(plain, file)
+        move_weights_out(file)
         return {"max_difference_to_eager": _check_graph(model, wanted, file, HALF_TOLERANCE)}
     if wanted.precision == "int8-dynamic":
         quantise.quantise_dynamic(plain, file)
+        move_weights_out(file)
         return {"cosine_to_eager": _likeness(model, wanted, file)}
     images = ImageSet("calibration", wanted.images_folder)
     each = images.each(wanted.backbone, wanted.resolution)
     symmetric = wanted.precision.endswith("-symmetric")
     for seen in quantise.quantising_static(plain, file, each, symmetric=symmetric):
         yield seen / (images.count + 1)  # then the weights follow
+    move_weights_out(file)
     return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
 
 
@@ -253,7 +256,7 @@ def _export(model: "torch.nn.Module", wanted: Recipe, file: Path) -> None:
     side = wanted.resolution
     with warnings.catch_warnings(), fixed_pooling(model):
         # the tracing exporter: its graphs are the same to a runtime for these feed-forward nets, in 0.3 s where the
-        # dynamo exporter takes 3–9 s, and weights lie in the one file. Deprecated, and present in the torch we allow
+        # dynamo exporter takes 3–9 s. Deprecated, and present in the torch we allow
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
