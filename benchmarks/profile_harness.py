@@ -29,7 +29,7 @@ from selector.profiling.runtimes.export import recipe
 from selector.profiling.session import Session
 
 SESSIONS = 8
-ALLOWED_US = 20.0
+ALLOWED_US = 20.0  # of what takes a millisecond at most; of what takes ten that would be 0.2 %
 FACTORS = (1.15, 0.76, 1.15)  # the reference is then 1.15, 0.87 and 1.01 times what it was
 RESULTS = Path(__file__).parent / "results"
 # the runtime is chosen by name; the backbone says how long it is busy, so that one set holds all of them
@@ -162,7 +162,10 @@ def summary(sessions: Sequence[Session]) -> dict[str, Any]:
         "python": environment["python"],
         "sessions": len(sessions),
         "allowed_us": ALLOWED_US,
-        "worst_us": max(abs(row["worst_us"]) for row in rows),
+        "worst_us": max(abs(row["worst_us"]) for row in rows if row["truth_us"] <= 1000),
+        "worst_relative_of_10_ms": max(
+            abs(row["worst_us"]) / row["truth_us"] for row in rows if row["truth_us"] > 1000
+        ),
         "rows": rows,
     }
 
@@ -174,7 +177,8 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"{result['date']}, {result['cpu']}, Python {result['python']}, fingerprint `{result['fingerprint']}`; "
         f"{result['sessions']} sessions, each a worker process of its own. The worst median is "
-        f"{result['worst_us']:.2f} µs from the truth; {result['allowed_us']:.0f} µs are allowed.",
+        f"{result['worst_us']:.2f} µs from the truth where that is a millisecond at most "
+        f"({result['allowed_us']:.0f} µs are allowed), {result['worst_share_of_10_ms']:.2%} where it is ten.",
         "",
         "| busy, µs | reported medians, µs | worst error, µs | worst error of the p90 bound, µs | samples | stable |",
         "|---:|---|---:|---:|---:|---:|",

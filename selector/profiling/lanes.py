@@ -13,9 +13,9 @@ from selector.profiling.runtimes.graph_files import bytes_of
 SET_SIZE = 64
 """Most models that are timed in turns, of all runtimes together.
 
-With a window of 0.05 to 0.5 s each, a round of so many takes about ten seconds and a measurement at least six rounds:
+With a window of 0.05 to 0.5 s each, a round of so many takes about ten seconds and a measurement at least nine rounds:
 longer than the spells of some seconds in which other machines of the same host slow this one down, so that one falls on
-a window of a model and not on most of them. More would make rounds longer and gain nothing; each is a process
+one or two windows of a model and not on most of them. More would make rounds longer and gain nothing; each is a process
 that has its runtime loaded.
 """
 

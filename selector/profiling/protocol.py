@@ -41,7 +41,7 @@ takes long. 4: configurations of all runtimes take turns, in more and shorter wi
 windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies of six windows
 and more are those at the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings
 are as timed. 6: in PyTorch's eager mode, that pace is read by blocks of its own (`gauges`);
-an ONNX graph has its weights in a file beside it, which makes loads of large models quicker; six windows are enough.
+an ONNX graph has its weights in a file beside it, which makes loads of large models quicker.
 """
 
 DISTURBANCE = 0.03
@@ -75,7 +75,7 @@ class Settings:
     warmup_windows: int = 3
     warmup_tolerance: float = 0.10  # of the mean of the last `warmup_windows` windows
     warmup_cap_s: float = 10.0
-    min_windows: int = 6  # windows of steady state, spread over the rounds
+    min_windows: int = 9  # windows of steady state, spread over the rounds
     target: float = 0.02  # half width of the median's interval, relative to the median, were samples independent
     spread: float = 0.04  # … and with what windows differ by: the interval that is told
     drift: float = 0.05  # the medians of the first and the second half may differ by so much
