@@ -44,6 +44,8 @@ def main() -> int:
 def read(file: Path) -> dict[str, Any]:
     """What is compared of a document."""
     document = json.loads(file.read_text(encoding="utf-8"))
+    if "paces" not in document:
+        raise SystemExit(f"{file} is a document of protocol 5 or before, which is not compared with later ones")
     p50 = [r for r in document["records"] if r["metric"] == "latency_ms_p50"]
     return {
         "at": document["state"]["before"]["at"],
@@ -72,7 +74,7 @@ def name(record: dict[str, Any]) -> str:
 
 def told(paces: dict[str, list[float]]) -> str:
     """The paces of a run, gauge by gauge."""
-    return "; ".join(" and ".join(f"{x:.3f}" for x in times) for times in paces.values())
+    return "; ".join(" and ".join(f"{x:.3f}" for x in times) for times in paces.values()) or "–"
 
 
 def pair(a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
@@ -90,13 +92,14 @@ def pair(a: dict[str, float], b: dict[str, float]) -> dict[str, Any]:
 
 def page(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], note: str) -> str:
     """The runs and what their pairs come to."""
+    gauges = list(dict.fromkeys(gauge for run in runs for gauge in run["paces"]))
     lines = [
         "# Runs of the default grid at several times of a day",
         "",
         f"One machine ({runs[0]['fingerprint']}), two cores of a shared host. {note}".rstrip()
         + " Made by `python benchmarks/profile_drift.py`.",
         "",
-        f"Paces are how many times as long as at the reference {', and '.join(runs[0]['paces'])} took.",
+        f"Paces are how many times as long as at the reference they took: {'; '.join(gauges)}.",
         "",
         "| run | begun (UTC) | seconds of timed inference | called stable | its paces |",
         "|---:|---|---:|---:|---|",

@@ -318,16 +318,18 @@ def width(record: dict[str, Any] | None) -> float | None:
     return max(record["high"] - record["value"], record["value"] - record["low"]) / record["value"]
 
 
+def took(pace: dict[str, Any]) -> str:
+    """What a gauge's workloads took."""
+    return f"{pace['read_by']} took {' and '.join(f'{ms:.4f}' for ms in pace['session_ms'])} ms"
+
+
 def page(result: dict[str, Any]) -> str:
     """The result as a short page."""
     a, b = result["wall_s"]
     (peer_a, peer_b), (fixed_a, fixed_b) = result["peer_wall_s"], result["peer_wall_fixed_s"]
     less_a, less_b = result["peer_wall_independent_s"]
     disturbed_a, disturbed_b = (sum(row["disturbed"][i] for row in result["rows"]) for i in (0, 1))
-    paces = [
-        "; ".join(f"{p['read_by']} {' and '.join(f'{ms:.4f}' for ms in p['session_ms'] or ())} ms" for p in run)
-        for run in result["paces"]
-    ]
+    paces = [", ".join(took(pace) for pace in run if pace["session_ms"]) for run in result["paces"]]
     outside = " and ".join(f"{share:.0%}" for share in result["outside_timed"])
     lines = [
         "# The default grid of `selector profile`",
@@ -358,7 +360,7 @@ def page(result: dict[str, Any]) -> str:
         f"{result['worst_apart_stable_in_one']:.1%}. Other work or the hypervisor took the processors in {disturbed_a} "
         f"windows of A and {disturbed_b} of B, which were left out. As timed, before they are given at the machine's "
         f"reference pace, {result['within_5_percent_as_timed']:.1%} agree within ±5 % and the worst are "
-        f"{result['worst_apart_as_timed']:.1%} apart; the machine's pace was {paces[0]} in A and {paces[1]} in B."
+        f"{result['worst_apart_as_timed']:.1%} apart; of the pace's workloads, {paces[0]} in A and {paces[1]} in B."
         if result["worst_apart_stable"] is not None
         else "A/A: nothing was stable in both runs.",
         "",

@@ -178,7 +178,7 @@ def page(result: dict[str, Any]) -> str:
         f"{result['date']}, {result['cpu']}, Python {result['python']}, fingerprint `{result['fingerprint']}`; "
         f"{result['sessions']} sessions, each a worker process of its own. The worst median is "
         f"{result['worst_us']:.2f} µs from the truth where that is a millisecond at most "
-        f"({result['allowed_us']:.0f} µs are allowed), {result['worst_share_of_10_ms']:.2%} where it is ten.",
+        f"({result['allowed_us']:.0f} µs are allowed), {result['worst_relative_of_10_ms']:.2%} where it is ten.",
         "",
         "| busy, µs | reported medians, µs | worst error, µs | worst error of the p90 bound, µs | samples | stable |",
         "|---:|---|---:|---:|---:|---:|",

@@ -292,15 +292,17 @@ def pace_note(paces: Sequence[dict[str, Any]]) -> str | None:
     read = [pace for pace in paces if pace["session_ms"]]
     if not read:
         return None
-    since = min(pace["reference_at"][:10] for pace in read)
-    places = [pace["kept"] for pace in read if pace["kept"]]
-    kept = f"kept in {' and '.join(places)}; remove that and measure all again to take another"
-    ran = [
+    told = [
         f"{pace['read_by']} take "
         + " and ".join(f"{a / b:.2f}" for a, b in zip(pace["session_ms"], pace["reference_ms"], strict=True))
+        + f" times as long now as then (reference of {pace['reference_at'][:10]}, {_where(pace['kept'])})"
         for pace in read
     ]
     return (
-        f"latencies on the CPU are given at this machine's reference pace of {since} "
-        f"({kept if places else 'not kept'}); {', '.join(ran)} times as long now, and sources tell the medians as timed"
+        f"latencies on the CPU are given at this machine's reference pace: {'; '.join(told)}. Sources tell the medians "
+        "as timed; who removes such a file and measures all again takes another reference"
     )
+
+
+def _where(kept: str | None) -> str:
+    return f"in {kept}" if kept else "not kept"

@@ -53,7 +53,7 @@ class MachinePace:
 
     machine: Machine
     gauge: Gauge
-    threads: int  # of the models
+    threads: int | None  # of the models; None where the gauge does not go with them
     heard: list[Pace] = field(default_factory=list)  # window by window
     _reference: Reference | None = None
 
@@ -117,12 +117,12 @@ class MachinePace:
         )
 
     def as_json(self) -> dict[str, Any] | None:
-        """What the session's document tells; None before a figure was given at a reference."""
+        """What the session's document tells; None before a reference is there."""
         reference = self._reference
         if reference is None:
             return None
         return {
-            "read_by": self.gauge.short,
+            "read_by": self.gauge.label(self.threads),
             **self._read_by(),
             "reference_ms": reference.ms,
             "reference_at": reference.at,
@@ -141,7 +141,7 @@ class MachinePace:
         }
 
     def _read_by(self) -> dict[str, Any]:
-        threads = {"threads": self.threads} if self.gauge.threaded else {}
+        threads = {"threads": self.threads} if self.threads is not None else {}
         return {"workloads": self.gauge.workloads, **threads}
 
     def _kept(self) -> Reference | None:
@@ -179,18 +179,18 @@ class Paces:
     """The paces of a session, by the gauges that its jobs' runtimes name."""
 
     machine: Machine
-    _of: dict[tuple[Gauge, int], MachinePace] = field(default_factory=dict)
+    _of: dict[tuple[Gauge, int | None], MachinePace] = field(default_factory=dict)
 
     def of(self, job: ModelJob) -> MachinePace:
         """By the gauge of the job's runtime, on its threads where those matter."""
         gauge = runtime(job.runtime).gauge
-        key = gauge, job.threads if gauge.threaded else 0
+        key = gauge, job.threads if gauge.threaded else None
         if key not in self._of:
-            self._of[key] = MachinePace(self.machine, gauge, job.threads)
+            self._of[key] = MachinePace(self.machine, *key)
         return self._of[key]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """What the session's document tells: of each gauge that a figure was given by."""
+        """What the session's document tells: of each gauge that figures are given by."""
         return [told for pace in self._of.values() if (told := pace.as_json()) is not None]
 
 

@@ -40,8 +40,8 @@ def free_memory() -> int:
 def give_back_freed_memory() -> None:
     """Give the kernel what this process has freed and its allocator has kept (`workers.KEEP_FREED_MEMORY`).
 
-    Loading a VGG, whose file has 0.5 GB, leaves 1 GB of that. What is freed from now on is kept again. Only where the C
-    library is glibc.
+    Loading a VGG, whose weights have 0.5 GB, leaves up to 1 GB of that. What is freed from now on is kept again. Only
+    where the C library is glibc.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
     if trim is not None:

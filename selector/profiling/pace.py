@@ -2,15 +2,14 @@
 
 Clocks move: with heat, with the instructions in use and, on a shared host, with the work of others; so does what a
 shared cache takes to answer. That lasts for minutes, and a virtual machine cannot read it. So two reference workloads
-are timed right before and after each window, one that computes and one that moves data, and what windows of a model
-differ by goes with them.
+are timed right before and after each window (`gauges`), and what windows of a model differ by goes with them.
 
 How closely is each model's own affair, and its windows say it: its `Sensitivity` is the slope of a window's logarithm
-on those of its paces. 1 on the first and 0 on the second is a model that is slowed as much as arithmetic and does not
-care for the cache; 0 on both is one that nothing slows. Two windows that differ by nothing but the pace so become
-alike, and fewer are needed; and figures of two runs can be given at one pace (`machine_pace`).
+on those of its paces. 1 on the first and 0 on the second is a model that is slowed as much as the first workload,
+whatever becomes of the second; 0 on both is one that nothing slows. Two windows that differ by nothing but the pace so
+become alike, and fewer are needed; and figures of two runs can be given at one pace (`machine_pace`).
 
-Arithmetic but for `read`, which runs in the process of the model.
+Arithmetic alone: it reads no clock and runs nothing.
 """
 
 from collections.abc import Sequence
@@ -26,13 +25,10 @@ Pace = tuple[float, ...]
 """Milliseconds that each of the reference workloads took."""
 
 PRIOR_SD = 0.1
-"""How far models of a runtime lie from what it is taken for (`Runtime.pace_powers`).
+"""How far models of a runtime lie from what its gauge takes them for (`Gauge.powers`).
 
-Those come from four runs of 48 configurations within 20 minutes, on two cores of a shared host whose pace went from
-0.95 to 1.09 and from 0.89 to 1.02: medians of a run went with its pace by 0.4 and 0.3 (0.45 nearly as well), in eager
-by 0.1 and 1.1, or by 0.4 and 0.9 nearly as well. Between the windows of one run slopes come out smaller, because a
-reading of a millisecond is not sharp, so windows may move a model but a little from what its runtime is taken for,
-unless they are sure. Of the six pairs of runs, 3 to 44 of 48 medians agreed within 5 % as timed, 34 to 46 at one pace.
+Between the windows of one run slopes come out smaller than between runs, because a reading of some milliseconds is not
+sharp, so windows may move a model but a little from what its runtime is taken for, unless they are sure.
 """
 
 ENOUGH = 6

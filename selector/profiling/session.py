@@ -142,7 +142,7 @@ class Session:
         users: dict[Recipe, list[ModelJob]] = {}
         for job in jobs:
             users.setdefault(wanted[job], []).append(job)
-        missing = [r for r in users if not r.path.exists()]
+        missing = [r for r in users if not r.is_there()]
         self.listener.done(sum(len(users[r]) for r in users if r not in missing))
         failed: set[ModelJob] = set()
         representatives = {users[r][0]: r for r in missing}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from selector.cli.main import main
+from selector.cli.profile import pace_note
 from selector.cli.profile_grid import read_grid
 from selector.evidence.store import open_store
 from selector.hardware.machine import detect
@@ -61,6 +62,10 @@ def test_the_document_keeps_its_contract(run: Run, tmp_path: Path) -> None:
     assert document["complete"]
     assert 0 < document["timed_s"] < document["wall_s"]
     assert document["failures"] == []
+    (pace,) = document["paces"]
+    assert pace["read_by"] == "workloads that compute and move data"
+    assert len(pace["reference_ms"]) == len(pace["session_ms"]) == len(pace["workloads"]) == 2
+    assert Path(pace["kept"]).exists()
     wanted = "backbone freeze runtime precision resolution batch_size threads metric value low high unit n stable"
     for record in document["records"]:
         assert set(record) >= set(wanted.split()) | {"provenance", "source", "fingerprint"}
@@ -78,6 +83,19 @@ def test_a_person_sees_a_table(run: Run) -> None:
     assert "p50" in out
     assert "figures are in the evidence store" in err
     assert "of it outside timed work" in " ".join(err.split())
+    assert "workloads that compute and move data take 1.00 and 1.00 times as long now as then" in err
+
+
+def test_each_gauge_that_was_read_is_told_with_its_reference() -> None:
+    read = {"session_ms": (0.11, 0.3), "reference_ms": (0.1, 0.3), "reference_at": "2026-11-01T09:00:00+00:00"}
+    blocks = {**read, "read_by": "two blocks on 2 threads", "kept": "/home/x/b.json"}
+    told = pace_note([{**read, "read_by": "workloads", "kept": None}, {**blocks, "session_ms": None}, blocks])
+    assert told is not None
+    assert "workloads take 1.10 and 1.00 times as long now as then (reference of 2026-11-01, not kept)" in told
+    assert told.count("two blocks on 2 threads take 1.10 and 1.00 times as long now as then") == 1
+    assert "(reference of 2026-11-01, in /home/x/b.json)" in told
+    assert pace_note([{**blocks, "session_ms": None}]) is None
+    assert pace_note([]) is None
 
 
 def test_where_nothing_was_measured_it_says_so_with_5(run: Run) -> None:

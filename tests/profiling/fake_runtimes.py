@@ -5,12 +5,14 @@ import os
 import signal
 import tempfile
 import time
+from functools import partial
 from types import TracebackType
 from typing import ClassVar, Self
 
 import numpy as np
 
 from selector import resources
+from selector.profiling.gauges import Gauge, Work
 from selector.profiling.runtimes.base import Batch, Logits, Runtime
 
 
@@ -69,6 +71,17 @@ class PacedGpu(Paced):
 
 
 _LEFT = np.ones((48, 48), dtype=np.float32)
+
+
+def _two_naps() -> tuple[Work, Work]:
+    return partial(time.sleep, 0.002), partial(time.sleep, 0.004)
+
+
+class OwnGauge(Fake):
+    """Read by a gauge of its own, whose workloads sleep for two and for four milliseconds."""
+
+    name = "own-gauge"
+    gauge = Gauge(("a nap", "a longer nap"), "a nap and a longer one", "numpy", (0.5, 0.5), _two_naps, 1, threaded=True)
 
 
 class Misfortune(Fake):
@@ -199,6 +212,7 @@ ALL = (
     BusyWait,
     Paced,
     PacedGpu,
+    OwnGauge,
     Misfortune,
     Crowded,
     CrowdedTogether,

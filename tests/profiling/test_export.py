@@ -10,7 +10,7 @@ import pytest
 from selector.errors import MeasurementFailed
 from selector.profiling.runtimes import export
 from selector.profiling.runtimes.export import Recipe, make, making, recipe
-from selector.profiling.runtimes.graph_files import bytes_of
+from selector.profiling.runtimes.graph_files import bytes_of, files_of
 
 if TYPE_CHECKING:
     from timm.models.vgg import VGG
@@ -29,7 +29,22 @@ def test_a_file_is_made_once() -> None:
     assert make(wanted).stat().st_mtime_ns == first.st_mtime_ns
     about = json.loads((wanted.folder / "about.json").read_text())
     assert about["bytes"] == bytes_of(wanted.path)
+    assert len(files_of(wanted.path)) == 2  # its weights lie beside it
     assert 0 <= about["max_difference_to_eager"] <= export.TOLERANCE
+
+
+@pytest.mark.parametrize("lost", ["model.onnx", "model.onnx.data"])
+def test_a_graph_lost_in_part_is_made_again(lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELECTOR_HOME", str(tmp_path))
+    wanted = recipe("onnx", SMALL, resolution=32)
+    assert not wanted.is_there()
+    whole = bytes_of(make(wanted))
+    assert wanted.is_there()
+    (wanted.folder / lost).unlink()
+    assert not wanted.is_there()
+    assert bytes_of(make(wanted)) == whole
+    (wanted.folder / "about.json").unlink()
+    assert wanted.is_there()  # as far as anybody knows
 
 
 def test_a_graph_takes_any_batch() -> None:
@@ -90,6 +105,7 @@ def test_lossy_graphs_take_any_batch_and_say_how_like_eager_they_are(precision: 
     operators = {node.op_type for node in onnx.load(str(wanted.path)).graph.node}
     assert ("QuantizeLinear" in operators) == precision.startswith("int8-static")
     assert ("MatMulInteger" in operators) == (precision == "int8-dynamic")
+    assert len(files_of(wanted.path)) == 2
     assert bytes_of(wanted.path) < bytes_of(recipe("onnx", SMALL, resolution=64).path)
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from session_parts import QUICK, fake, session
+from session_parts import QUICK, SMALL, fake, session
 
 from selector.evidence.record import Record
+from selector.profiling.jobs import InferenceJob
 from selector.profiling.machine_pace import TOO_FAR
 from selector.profiling.results import AT_PACE
 from selector.profiling.session import Session
@@ -47,6 +48,35 @@ def test_a_latency_is_given_at_the_pace_that_the_machine_keeps(fakes: None, own_
     # what was measured too far away is measured again; a GPU's latency is what was timed
     assert not second.resume([fake("resnet18", "paced")], second.records).steady
     assert AT_PACE not in measured("paced-gpu")[1].figure.source
+
+
+def test_a_runtimes_own_gauge_is_what_its_models_are_read_by(fakes: None, own_home: Path) -> None:
+    job, other = fake("resnet18", "own-gauge"), fake("resnet18", "paced")
+    made = session(settings=PACED)
+    made.run([job, other])
+    naps, usual = made.paces.of(job), made.paces.of(other)
+    assert min(first for first, _ in naps.heard) > 2
+    assert min(second for _, second in naps.heard) > 4
+    assert {told["read_by"] for told in made.paces.as_json()} == {
+        "a nap and a longer one on 1 thread",
+        "workloads that compute and move data",
+    }
+    assert naps.place.exists()
+    assert usual.place.exists()
+    # each is held against its own reference
+    naps.place.unlink()
+    assert session().resume([job, other], made.records).steady == {other}
+
+
+def test_eager_mode_is_given_at_the_pace_of_its_blocks(own_home: Path) -> None:
+    job = InferenceJob(SMALL, "torch-eager", "fp32", 64, 1)
+    made = session(settings=PACED)
+    made.run([job])
+    (p50,) = (r for r in made.records if r.figure.metric.name == "latency_ms_p50")
+    assert f"{AT_PACE} (an inverted residual block and a residual block take " in p50.figure.source
+    (told,) = made.paces.as_json()
+    assert told["threads"] == 1
+    assert session().resume([job], made.records).steady == {job}
 
 
 def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own_home: Path) -> None:

@@ -59,6 +59,7 @@ def _measured_here() -> list[Record]:
         *scribe.records(job, "1.0", settled),
         *scribe.records(InferenceJob("resnet34", "onnxruntime", "fp32", 224, 2), "1.0", unsettled),
         *scribe.records(InferenceJob("resnet50", "onnxruntime", "fp32", 224, 2), "1.0", at_pace),
+        *scribe.records(InferenceJob("resnet50", "torch-eager", "fp32", 224, 2), "1.0", at_pace),
         *scribe.records(InferenceJob("vgg16", "onnxruntime", "fp32", 224, 2), "1.0", too_far),
         *scribe.records(job, "1.0", cold),
         *scribe.records(step, "2.0", TrainingResult(settled, 1.0, 10**6, 10**8)),

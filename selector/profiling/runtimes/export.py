@@ -10,6 +10,7 @@ folder). Beside models lie the fp32 logits that lossy ones are compared with.
 
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -34,7 +35,7 @@ from selector.profiling.runtimes.graph_files import bytes_of, digest_of, move_we
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 5  # raised when the making of files changes, so that older ones are not taken for new ones
+FORMAT = 6  # raised when the making of files changes, so that older ones are not taken for new ones
 TOLERANCE = 1e-3  # of the largest logit: fp32 kernels add in another order, nothing more
 HALF_TOLERANCE = 5e-2  # of the largest logit: fp16 carries 11 bits, and rounding adds up over a hundred layers
 FILE_NAMES = {
@@ -83,6 +84,15 @@ class Recipe:
     def path(self) -> Path:
         """The file itself, whether or not it is there."""
         return self.folder / FILE_NAMES[self.kind]
+
+    def is_there(self) -> bool:
+        """Whether the file is there with all that belongs to it: its folder may have been copied or cleared in part."""
+        if not self.path.exists():
+            return False
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            about = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+            return bool(bytes_of(self.path) == about["bytes"])
+        return True  # as far as anybody knows
 
     def digest(self) -> str:
         """The sha256 of its content (`digest_of`), which must be there: as noted when it was made."""
@@ -137,8 +147,10 @@ def making(wanted: Recipe) -> Iterator[float]:
     """`make` step by step: tells how much is done, 0 to 1, after each image that a reference answers or a static
     quantisation is calibrated on; of other files little or nothing.
     """
-    if wanted.path.exists():
+    if wanted.is_there():
         return
+    if wanted.folder.exists():  # what is left of one that is not whole any more
+        shutil.rmtree(wanted.folder)
     with draft(wanted.folder.parent, ".making-") as made:
         file = made / FILE_NAMES[wanted.kind]
         notes = yield from _saving(wanted, file)
@@ -206,30 +218,44 @@ def _save_reference(wanted: Recipe, file: Path) -> Generator[float, None, dict[s
 
 def _save_graph(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, Any]]:
     """The graph, exported or made of the exported one; yields when that is there, and after each calibration image."""
-    from selector.profiling.runtimes import quantise
-
     model = _model(wanted)
     if wanted.precision == "fp32":
         _export(model, wanted, file)
-        move_weights_out(file)
-        return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
+    else:
+        yield from _derive(wanted, file)
+    move_weights_out(file)
+    match wanted.precision:
+        case "fp32":
+            return {"max_difference_to_eager": _check_graph(model, wanted, file, TOLERANCE)}
+        case "fp16":
+            return {"max_difference_to_eager": _check_graph(model, wanted, file, HALF_TOLERANCE)}
+        case "int8-dynamic":
+            return {"cosine_to_eager": _likeness(model, wanted, file)}
+        case _:
+            return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(_calibration(wanted))}
+
+
+def _derive(wanted: Recipe, file: Path) -> Iterator[float]:
+    """Write a graph of another precision than fp32, made of the fp32 one; `_save_graph` tells what it yields."""
+    from selector.profiling.runtimes import quantise
+
     plain = make(replace(wanted, precision="fp32", images_digest="", images_folder=""))
     yield 0.0
-    if wanted.precision == "fp16":
-        quantise.cast_to_half(plain, file)
-        move_weights_out(file)
-        return {"max_difference_to_eager": _check_graph(model, wanted, file, HALF_TOLERANCE)}
-    if wanted.precision == "int8-dynamic":
-        quantise.quantise_dynamic(plain, file)
-        move_weights_out(file)
-        return {"cosine_to_eager": _likeness(model, wanted, file)}
-    images = ImageSet("calibration", wanted.images_folder)
-    each = images.each(wanted.backbone, wanted.resolution)
-    symmetric = wanted.precision.endswith("-symmetric")
-    for seen in quantise.quantising_static(plain, file, each, symmetric=symmetric):
-        yield seen / (images.count + 1)  # then the weights follow
-    move_weights_out(file)
-    return {"cosine_to_eager": _likeness(model, wanted, file), "calibrated_on": str(images)}
+    match wanted.precision:
+        case "fp16":
+            quantise.cast_to_half(plain, file)
+        case "int8-dynamic":
+            quantise.quantise_dynamic(plain, file)
+        case _:
+            images = _calibration(wanted)
+            each = images.each(wanted.backbone, wanted.resolution)
+            symmetric = wanted.precision.endswith("-symmetric")
+            for seen in quantise.quantising_static(plain, file, each, symmetric=symmetric):
+                yield seen / (images.count + 1)  # then the weights follow
+
+
+def _calibration(wanted: Recipe) -> ImageSet:
+    return ImageSet("calibration", wanted.images_folder)
 
 
 def _save_tflite(wanted: Recipe, file: Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """What the pace of PyTorch's eager mode is read by: two blocks of networks, run as its models are.
 
 Every activation there is memory anew, so a spell in which the shared cache or the allocator's pages are slow falls on
-its models otherwise than on loops over memory that is kept: twelve networks of an hour were slowed by 14 % while
-numpy's workloads (`gauges.NUMPY`) took 4 % longer, and all went with each other.
+its models otherwise than on loops over memory that is kept (`gauges.NUMPY`), and on blocks of them as on the whole.
 """
 
 from collections.abc import Sequence
@@ -68,4 +67,8 @@ TORCH = Gauge(
     repeats=3,
     threaded=True,
 )
-"""A block as MobileNet and EfficientNet have them and one as ResNet has; a reading takes seven milliseconds."""
+"""A block as MobileNet and EfficientNet have them and one as ResNet has; a reading takes seven milliseconds.
+
+The powers come from readings beside twelve networks of three families over an hour, on two cores of a shared host: as a
+sum they are what a network went with, below 1 because a reading is not sharp; how they are divided matters little.
+"""

@@ -53,6 +53,36 @@ def test_weights_move_out_and_back_and_nothing_else_changes(graph: Path, tmp_pat
     assert not list(there.iterdir())
 
 
+def test_weights_begin_where_memory_of_their_own_would_and_lie_there_once(graph: Path) -> None:
+    model = onnx.load(str(graph))
+    odd = [numpy_helper.from_array(np.ones(n, dtype=np.uint8), f"odd{n}") for n in (1025, 2049)]
+    model.graph.initializer.extend(odd)
+    onnx.save(model, str(graph))
+    move_weights_out(graph)
+    once = bytes_of(graph)
+    tensors = onnx.load(str(graph), load_external_data=False).graph.initializer
+    begins = {t.name: int(e.value) for t in tensors for e in t.external_data if e.key == "offset"}
+    assert set(begins) == {"weights", "odd1025", "odd2049"}
+    assert not [begin for begin in begins.values() if begin % 64]
+    move_weights_out(graph)
+    assert bytes_of(graph) == once
+    back = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(graph)).graph.initializer}
+    assert np.array_equal(back["weights"], WEIGHTS)
+    assert [back[tensor.name].sum() for tensor in odd] == [1025, 2049]
+
+
+def test_a_file_of_that_name_in_the_working_directory_is_nobodys_business(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.onnx.data").write_text("the user's")
+    monkeypatch.chdir(own)
+    move_weights_out(graph)
+    assert len(files_of(graph)) == 2
+    assert (own / "model.onnx.data").read_text() == "the user's"
+
+
 def test_what_lies_in_one_file_is_taken_as_it_is(graph: Path, tmp_path: Path) -> None:
     with in_one_file(graph, tmp_path) as same:
         assert same == graph
