@@ -9,7 +9,8 @@ from typing import Any
 
 from selector.backbones.layers import layers
 from selector.profiling.intervals import median_interval
-from selector.profiling.protocol import Measurement, Settings, Tracker
+from selector.profiling.measurement import Measurement
+from selector.profiling.protocol import Settings, Tracker
 
 BY_BLOCK = Settings(window_s=0.1, min_windows=6, tail_budget_s=0.0, deadline_s=8.0)
 

@@ -14,9 +14,10 @@ from selector.profiling import others
 from selector.profiling.energy import Meter, meter
 from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
+from selector.profiling.measurement import Measurement
 from selector.profiling.memory import give_back_freed_memory, peak_rss_of_fork
 from selector.profiling.pace import between
-from selector.profiling.protocol import Measurement, Settings, Tracker
+from selector.profiling.protocol import Settings, Tracker
 from selector.profiling.results import ColdResult, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
 

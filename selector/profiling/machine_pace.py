@@ -23,8 +23,9 @@ from selector.hardware.machine import Machine
 from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import ModelJob
 from selector.profiling.keeping import write_whole
+from selector.profiling.measurement import Measurement
 from selector.profiling.pace import Pace, middle
-from selector.profiling.protocol import Measurement, Settings
+from selector.profiling.protocol import Settings
 from selector.profiling.runtimes import runtime
 
 TOO_FAR = "the machine was too far from its reference pace"

@@ -10,16 +10,16 @@ and says how many it wants next and when it has enough:
    there are enough samples for a bound on the 90th percentile where those are cheap; or until the deadline. Between two
    windows of a configuration lie those of all others (`rounds`), so a spell of noise falls on a few windows of each.
 
-A window in which other work or the hypervisor took the processors is left out and another one taken in its place.
-Where that does not end, all windows count. Where somebody read the processor's pace beside each window (`pace`),
-samples count as they would have been at the middle of those paces. A figure that never settled, or was never left
-alone, is marked `stable=False`.
+A window in which other work or the hypervisor took the processors is left out and another one taken in its place, and
+so is one of a slower state of the machine (`states`). Where that does not end, all windows count. Where somebody read
+the processor's pace beside each window (`pace`), samples count as they would have been at the middle of those paces. A
+figure that never settled, was never left alone, or is of a state that the machine was seldom in, is marked
+`stable=False`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, Self
 
 import numpy as np
 
@@ -30,9 +30,11 @@ from selector.profiling.intervals import (
     median_interval_of_windows,
     p90_bound,
 )
+from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity, sound
+from selector.profiling.states import faster_state
 
-PROTOCOL_VERSION = "6"
+PROTOCOL_VERSION = "7"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
 
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
@@ -41,7 +43,8 @@ takes long. 4: configurations of all runtimes take turns, in more and shorter wi
 windows that differ; the samples of a p90 are collected where they take a second. 5: on a CPU, latencies of six windows
 and more are those at the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings
 are as timed. 6: in PyTorch's eager mode, that pace is read by blocks of its own (`gauges`);
-an ONNX graph has its weights in a file beside it, which makes loads of large models quicker.
+an ONNX graph has its weights in a file beside it, which makes loads of large models quicker. 7: windows of a slower
+state of the machine are left out.
 """
 
 DISTURBANCE = 0.03
@@ -83,7 +86,7 @@ class Settings:
     tail_budget_s: float = 1.0  # samples for the p90 bound are collected where they cost no more than this
     deadline_s: float = 20.0
     disturbance: float = DISTURBANCE
-    disturbed_cap_s: float = 5.0  # of disturbed windows …
+    disturbed_cap_s: float = 5.0  # of disturbed windows, or of those in a slower state, …
     disturbed_cap: int = 3  # … and so many of them; then they count, too
 
 
@@ -114,54 +117,6 @@ THROUGHPUT = Settings(
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPace:
-    """The pace of a configuration's steady windows, and how its figure goes with it (`pace`)."""
-
-    ms: Pace  # of the reference workloads, the middle of those windows
-    sensitivity: Sensitivity
-    as_timed: float  # median of the samples as they were timed, milliseconds
-    p90_as_timed: float | None  # the bound of their 90th percentile
-    blur: tuple[float, ...]  # the standard deviation of `ms`, relative
-    reference: Pace | None = None  # that the figure is given at; None: its own
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """As it comes out of a pipe."""
-        reference = data["reference"] and tuple(data["reference"])
-        plain = {"ms": tuple(data["ms"]), "blur": tuple(data["blur"]), "reference": reference}
-        return cls(**{**data, **plain, "sensitivity": Sensitivity.from_json(data["sensitivity"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """The figure of one configuration, in milliseconds; where the pace was read, at its windows' own or its reference.
-
-    `low` and `high` bound the median at the settings' confidence (order statistics of samples in windows; no
-    distribution is assumed, but of how they go with the pace where it was read).
-    `p90` is an upper bound of the 90th percentile at 99 % confidence; None below 64 samples.
-    `reason` says why it is unstable. `disturbed` windows were left out; 0 where they count, which `reason` then says.
-    """
-
-    p50: float
-    low: float
-    high: float
-    p90: float | None
-    n: int
-    windows: int
-    warmup_samples: int
-    stable: bool
-    reason: str | None
-    energy_mj: float | None = None  # of one inference, over the steady windows; None: it could not be read
-    disturbed: int = 0
-    pace: OwnPace | None = None  # None: it was not read, and samples count as they were timed
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """As it comes out of a pipe."""
-        return cls(**{**data, "pace": data.get("pace") and OwnPace.from_json(data["pace"])})
-
-
-@dataclass(frozen=True, slots=True)
 class Window:
     """Samples that were taken right after each other, in milliseconds, and the state of the machine meanwhile."""
 
@@ -180,10 +135,12 @@ def settled(windows: Sequence[float], *, count: int, tolerance: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Levelled:
-    """Windows of the steady state at the middle of their paces."""
+    """What the figure is made of: windows of the steady state, at the middle of their paces."""
 
     windows: list[list[float]]
-    paces: list[Pace]  # empty where nobody read them, or they are too few: then windows are as they were timed
+    places: list[int]  # of these windows among all that were taken
+    slower: list[list[float]]  # windows of a slower state of the machine, which are left out
+    paces: list[Pace] = field(default_factory=list)  # of `windows`; empty: too few were read, these are as timed
     sensitivity: Sensitivity | None = None
 
 
@@ -256,7 +213,7 @@ class Tracker:
     @property
     def steady_places(self) -> list[int]:
         """Which of all windows that were taken, in their order, the figure is made of."""
-        return [] if self.steady_from is None else self._places[self.steady_from :]
+        return self._steady().places
 
     def next_window(self) -> int:
         """How many samples the next window should hold.
@@ -299,23 +256,25 @@ class Tracker:
 
     def measurement(self) -> Measurement:
         """The figure so far. Raises ValueError before the first window of the steady state."""
-        windows = self._steady().windows
-        samples = [x for window in windows for x in window]
+        steady = self._steady()
+        windows, samples = steady.windows, [x for window in steady.windows for x in window]
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
         low, high = median_interval_of_windows(windows, self.settings.confidence)
-        doubt = self._doubt()
+        reasons = [why for why in (self._doubt(), self._crowd(), self._mostly_slower()) if why]
         return Measurement(
             p50=float(np.median(samples)),
             low=low,
             high=high,
             p90=p90_bound(samples),
             n=len(samples),
-            windows=len(self.windows) - (self.steady_from or 0),
+            windows=len(windows),
             warmup_samples=sum(len(w) for w in self.windows[: self.steady_from]),
-            stable=doubt is None and not self.crowded,
-            reason="; ".join(filter(None, (doubt, self._crowd()))) if doubt or self.crowded else None,
+            stable=not reasons,
+            reason="; ".join(reasons) or None,
             disturbed=len(self._taken) - len(self.windows),
+            slower=len(steady.slower),
+            slower_times=_times(steady.slower, steady.windows),
             pace=self._own_pace(),
         )
 
@@ -327,19 +286,24 @@ class Tracker:
         return self._levelled[1]
 
     def _level(self) -> Levelled:
-        windows = [] if self.steady_from is None else self.windows[self.steady_from :]
-        paces = [pace for place in self.steady_places if (pace := self._taken[place].pace) is not None]
+        places = [] if self.steady_from is None else self._places[self.steady_from :]
+        taken = [self._taken[place].samples for place in places]
+        fast, slower = _by_state(taken)
+        if self._too_much(slower) and 2 * len(fast) < self.settings.min_windows:
+            fast, slower = list(range(len(taken))), []  # the faster state is not worth waiting for
+        windows, places = [taken[i] for i in fast], [places[i] for i in fast]
+        paces = [pace for place in places if (pace := self._taken[place].pace) is not None]
         if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
-            return Levelled(windows, [])
+            return Levelled(windows, places, slower)
         paces = sound(paces)
         sensitive = sensitivity(windows, paces, self.pace_powers)
-        return Levelled(at_pace(windows, paces, middle(paces), sensitive), paces, sensitive)
+        return Levelled(at_pace(windows, paces, middle(paces), sensitive), places, slower, paces, sensitive)
 
     def _own_pace(self) -> OwnPace | None:
         steady = self._steady()
         if steady.sensitivity is None:
             return None
-        timed = [x for window in self.windows[self.steady_from :] for x in window]
+        timed = [x for place in steady.places for x in self._taken[place].samples]
         own, blurred = middle(steady.paces), blur(steady.paces)
         return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), blurred)
 
@@ -355,9 +319,12 @@ class Tracker:
 
     def _much_disturbed(self) -> bool:
         """Whether too many windows were disturbed to wait for the end of it."""
+        return self._too_much([w.samples for w in self._taken if w.others > self.settings.disturbance])
+
+    def _too_much(self, lost: Sequence[Sequence[float]]) -> bool:
+        """Whether so many windows are more than a figure may wait for."""
         s = self.settings
-        lost = [sum(window.samples) for window in self._taken if window.others > s.disturbance]
-        return len(lost) >= s.disturbed_cap and sum(lost) / 1e3 >= s.disturbed_cap_s
+        return len(lost) >= s.disturbed_cap and sum(map(sum, lost)) / 1e3 >= s.disturbed_cap_s
 
     def _settles(self) -> bool:
         """Whether the windows that count will soon be enough by themselves."""
@@ -365,10 +332,22 @@ class Tracker:
 
     def _crowd(self) -> str | None:
         """What kept the figure from being sound; None where disturbances were few enough to wait for their end."""
-        if not self.crowded and not self._much_disturbed():
+        if not self.crowded and not (self._doubt() and self._much_disturbed()):
             return None
         took = float(np.median([w.others for w in self._taken if w.others > self.settings.disturbance]))
         return f"other work or the hypervisor took {took:.0%} of its processors"
+
+    def _mostly_slower(self) -> str | None:
+        """That the figure is of the fewer windows, those of the machine's faster state; None where it is of the most.
+
+        Where all windows count because that state was too rare, they are hardly all of one.
+        """
+        steady = self._steady()
+        places, slow = _by_state(steady.windows)
+        fast, slow = [steady.windows[i] for i in places], slow or steady.slower
+        if not slow or len(slow) < len(fast):
+            return None
+        return f"the machine took {_times(slow, fast):.2f} times as long in {len(slow)} of {len(slow + fast)} windows"
 
     def _doubt(self) -> str | None:
         """Why the figure is not to be trusted yet; None when it is."""
@@ -396,5 +375,18 @@ class Tracker:
 
     def _tail_done(self) -> bool:
         """Whether the samples for a p90 bound are there, or too costly to wait for."""
-        samples = [x for window in self.windows[self.steady_from :] for x in window]
+        samples = [x for window in self._steady().windows for x in window]
         return len(samples) >= P90_SAMPLES or not self._tail_wanted(float(np.median(samples)) / 1e3)
+
+
+def _by_state(windows: Sequence[list[float]]) -> tuple[list[int], list[list[float]]]:
+    """Which windows are of the machine's faster state, and those that are not."""
+    fast = faster_state([float(np.median(window)) for window in windows])
+    return fast, [window for i, window in enumerate(windows) if i not in set(fast)] if len(fast) < len(windows) else []
+
+
+def _times(slower: Sequence[Sequence[float]], faster: Sequence[Sequence[float]]) -> float | None:
+    """How many times as long windows take; None where none is slower."""
+    if not slower:
+        return None
+    return float(np.median([np.median(window) for window in slower]) / np.median([np.median(w) for w in faster]))

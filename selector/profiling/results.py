@@ -8,9 +8,10 @@ from selector.evidence.record import Conditions, Provenance, Record
 from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.material import Material
+from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.models import WEIGHTS_NOTE
 from selector.profiling.pace import Pace
-from selector.profiling.protocol import PROTOCOL_VERSION, Measurement, OwnPace
+from selector.profiling.protocol import PROTOCOL_VERSION
 from selector.profiling.runtimes import runtime
 from selector.profiling.runtimes.torch_eager import AUTOCAST
 
@@ -129,7 +130,7 @@ class Scribe:
         allowed = "windows that differ and the pace allowed for" if moved else "windows that differ allowed for"
         at_pace = _pace(job, pace, pace.as_timed if pace else None)
         note = (
-            f"{_windows(figure)}, interleaved with other configurations{at_pace}; "
+            f"{_windows(figure, ', interleaved with other configurations')}{at_pace}; "
             f"95 % interval of the median from order statistics, {allowed}"
         )
         rest = {"n": figure.n, "stable": figure.stable}
@@ -207,7 +208,7 @@ class Scribe:
             version,
             "ms_per_sample",
             figure.p50 / size,
-            f"{_windows(figure)}, batches one after another, each waited for; 95 % interval of the median",
+            f"{_windows(figure, ', batches one after another, each waited for')}; 95 % interval of the median",
             batch_size=size,
             low=figure.low / size,
             high=figure.high / size,
@@ -268,12 +269,20 @@ def conditions(job: Job, version: str, *, batch_size: int | None = None) -> Cond
     )
 
 
-def _windows(figure: Measurement) -> str:
+def _windows(figure: Measurement, turns: str = "") -> str:
+    """What a figure is made of, how its windows followed each other, and what was left out."""
     unstable = "" if figure.stable else f" (unstable: {figure.reason})"
-    disturbed = f", {figure.disturbed} disturbed windows left out" if figure.disturbed else ""
-    taken = f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up"
-    taken = f"{taken}{disturbed}{unstable}"
-    return f"{taken}, allocator keeps freed memory"
+    taken = f"{figure.n} samples in {figure.windows} windows after {figure.warmup_samples} of warm-up{unstable}"
+    return f"{taken}, allocator keeps freed memory{turns}{_left_out(figure)}"
+
+
+def _left_out(figure: Measurement) -> str:
+    """How many windows were taken that do not count, and why; empty where all do."""
+    disturbed = f"; {figure.disturbed} disturbed windows left out" if figure.disturbed else ""
+    if figure.slower_times is None:
+        return disturbed
+    times = f"the machine took {figure.slower_times:.2f} times as long"
+    return f"{disturbed}; {figure.slower} windows left out in which {times}"
 
 
 def reference_note(gauge: Gauge, reference: Pace) -> str:

@@ -21,8 +21,9 @@ from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, Throug
 from selector.profiling.lanes import SET_MEMORY, halls, lanes, sets
 from selector.profiling.machine_pace import Paces
 from selector.profiling.material import Material
+from selector.profiling.measurement import Measurement
 from selector.profiling.memory import free_memory
-from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Measurement, Settings
+from selector.profiling.protocol import INFERENCE, THROUGHPUT, TRAINING, Settings
 from selector.profiling.results import ColdResult, Rate, Result, Scribe, training_from_json
 from selector.profiling.resume import Kept, find_kept
 from selector.profiling.rounds import OVER, Told, in_rounds

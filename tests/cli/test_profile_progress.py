@@ -7,7 +7,7 @@ from selector.cli import profile_progress
 from selector.cli.profile_progress import SHORT_S, Progress, Reading
 from selector.evidence.record import FreezePoint
 from selector.profiling.jobs import Failure, InferenceJob, ThroughputJob, TrainingJob
-from selector.profiling.protocol import Measurement
+from selector.profiling.measurement import Measurement
 from selector.profiling.results import ColdResult, Rate, Scribe
 
 SCRIBE = Scribe("0123456789ab")

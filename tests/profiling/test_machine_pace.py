@@ -12,8 +12,9 @@ from selector.hardware.machine import detect
 from selector.profiling.gauges import NUMPY
 from selector.profiling.jobs import InferenceJob
 from selector.profiling.machine_pace import ASTRAY, MachinePace, Paces, Reference
+from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import Pace, Sensitivity
-from selector.profiling.protocol import INFERENCE, Measurement, OwnPace
+from selector.profiling.protocol import INFERENCE
 
 MACHINE = detect()
 USUAL = Sensitivity((1.0, 0.5), ((0.0081, 0.0), (0.0, 0.0081)))

@@ -8,6 +8,7 @@ import pytest
 from selector.profiling import energy
 from selector.profiling.gauges import NUMPY, Gauge
 from selector.profiling.lifetime import Timing
+from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import (
     ENOUGH,
     PRIOR_SD,
@@ -19,7 +20,7 @@ from selector.profiling.pace import (
     sensitivity,
     sound,
 )
-from selector.profiling.protocol import Measurement, OwnPace, Settings, Tracker
+from selector.profiling.protocol import Settings, Tracker
 from selector.profiling.results import to_json
 
 PRIOR = (0.45, 0.3)

@@ -23,7 +23,7 @@ from selector.hardware.machine import detect
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.machine_pace import Paces
 from selector.profiling.material import Material
-from selector.profiling.protocol import Measurement
+from selector.profiling.measurement import Measurement
 from selector.profiling.results import ColdResult, Rate, Scribe, TrainingResult
 from selector.profiling.resume import COLD, MAX_AGE, Kept, find_kept
 from selector.profiling.runtimes import runtime

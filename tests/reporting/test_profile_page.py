@@ -2,8 +2,8 @@ import re
 
 from selector.evidence.record import Conditions, Provenance, Record
 from selector.profiling.block_costs import BlockCost, BlockCosts
+from selector.profiling.measurement import Measurement
 from selector.profiling.peaks import Peaks
-from selector.profiling.protocol import Measurement
 from selector.profiling.roofline import roofline
 from selector.reporting.profile_drawing import draw_blocks, draw_roofline
 from selector.reporting.profile_page import render_blocks, render_profile
