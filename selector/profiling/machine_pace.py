@@ -27,6 +27,7 @@ from selector.profiling.measurement import Measurement
 from selector.profiling.pace import Pace, middle
 from selector.profiling.protocol import Settings
 from selector.profiling.runtimes import runtime
+from selector.profiling.states import faster_paces
 
 TOO_FAR = "the machine was too far from its reference pace"
 
@@ -128,9 +129,13 @@ class MachinePace:
             "reference_ms": reference.ms,
             "reference_at": reference.at,
             "kept": str(self.place) if reference.kept else None,
-            "session_ms": middle(self.heard) if self.heard else None,
+            "session_ms": self._usual() if self.heard else None,
             "readings": len(self.heard),
         }
+
+    def _usual(self) -> Pace:
+        """The middle of what was heard, in the machine's faster state where it had two (`states`)."""
+        return middle([self.heard[i] for i in faster_paces(self.heard)])
 
     def _of(self) -> dict[str, Any]:
         """What a reference follows from: the machine, and the library that computes the workloads."""
@@ -158,7 +163,7 @@ class MachinePace:
 
     def _taken(self) -> Reference:
         """A new reference, kept where it can be written; or one that another session has kept meanwhile."""
-        found = Reference(middle(self.heard), len(self.heard), _now())
+        found = Reference(self._usual(), len(self.heard), _now())
         data = {"of": self._of(), "reference": {"ms": found.ms, "readings": found.readings, "at": found.at}}
         place = self.place
         try:

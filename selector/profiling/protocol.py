@@ -32,7 +32,7 @@ from selector.profiling.intervals import (
 )
 from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity, sound
-from selector.profiling.states import faster_state
+from selector.profiling.states import States, apart
 
 PROTOCOL_VERSION = "7"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
@@ -139,9 +139,14 @@ class Levelled:
 
     windows: list[list[float]]
     places: list[int]  # of these windows among all that were taken
-    slower: list[list[float]]  # windows of a slower state of the machine, which are left out
+    states: States  # that the machine was in
     paces: list[Pace] = field(default_factory=list)  # of `windows`; empty: too few were read, these are as timed
     sensitivity: Sensitivity | None = None
+
+    @property
+    def left_out(self) -> int:
+        """Windows of the steady state that do not count, since the machine was in a slower one."""
+        return len(self.states.fast) + len(self.states.slower) - len(self.windows)
 
 
 @dataclass(slots=True)
@@ -261,7 +266,8 @@ class Tracker:
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
         low, high = median_interval_of_windows(windows, self.settings.confidence)
-        reasons = [why for why in (self._doubt(), self._crowd(), self._mostly_slower()) if why]
+        mostly_slower = steady.states.mostly_slower(self.settings.drift)
+        reasons = [why for why in (self._doubt(), self._crowd(), mostly_slower) if why]
         return Measurement(
             p50=float(np.median(samples)),
             low=low,
@@ -273,8 +279,8 @@ class Tracker:
             stable=not reasons,
             reason="; ".join(reasons) or None,
             disturbed=len(self._taken) - len(self.windows),
-            slower=len(steady.slower),
-            slower_times=_times(steady.slower, steady.windows),
+            slower=steady.left_out,
+            slower_times=steady.states.times if steady.left_out else None,
             pace=self._own_pace(),
         )
 
@@ -288,16 +294,17 @@ class Tracker:
     def _level(self) -> Levelled:
         places = [] if self.steady_from is None else self._places[self.steady_from :]
         taken = [self._taken[place].samples for place in places]
-        fast, slower = _by_state(taken)
-        if self._too_much(slower) and 2 * len(fast) < self.settings.min_windows:
-            fast, slower = list(range(len(taken))), []  # the faster state is not worth waiting for
-        windows, places = [taken[i] for i in fast], [places[i] for i in fast]
+        states = apart([float(np.median(window)) for window in taken], [self._taken[place].pace for place in places])
+        counts = states.fast
+        if self._too_much([taken[i] for i in states.slower]) and 2 * len(counts) < self.settings.min_windows:
+            counts = list(range(len(taken)))  # the faster state is not worth waiting for
+        windows, places = [taken[i] for i in counts], [places[i] for i in counts]
         paces = [pace for place in places if (pace := self._taken[place].pace) is not None]
         if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
-            return Levelled(windows, places, slower)
+            return Levelled(windows, places, states)
         paces = sound(paces)
         sensitive = sensitivity(windows, paces, self.pace_powers)
-        return Levelled(at_pace(windows, paces, middle(paces), sensitive), places, slower, paces, sensitive)
+        return Levelled(at_pace(windows, paces, middle(paces), sensitive), places, states, paces, sensitive)
 
     def _own_pace(self) -> OwnPace | None:
         steady = self._steady()
@@ -337,18 +344,6 @@ class Tracker:
         took = float(np.median([w.others for w in self._taken if w.others > self.settings.disturbance]))
         return f"other work or the hypervisor took {took:.0%} of its processors"
 
-    def _mostly_slower(self) -> str | None:
-        """That the figure is of the fewer windows, those of the machine's faster state; None where it is of the most.
-
-        Where all windows count because that state was too rare, they are hardly all of one.
-        """
-        steady = self._steady()
-        places, slow = _by_state(steady.windows)
-        fast, slow = [steady.windows[i] for i in places], slow or steady.slower
-        if not slow or len(slow) < len(fast):
-            return None
-        return f"the machine took {_times(slow, fast):.2f} times as long in {len(slow)} of {len(slow + fast)} windows"
-
     def _doubt(self) -> str | None:
         """Why the figure is not to be trusted yet; None when it is."""
         s = self.settings
@@ -377,16 +372,3 @@ class Tracker:
         """Whether the samples for a p90 bound are there, or too costly to wait for."""
         samples = [x for window in self._steady().windows for x in window]
         return len(samples) >= P90_SAMPLES or not self._tail_wanted(float(np.median(samples)) / 1e3)
-
-
-def _by_state(windows: Sequence[list[float]]) -> tuple[list[int], list[list[float]]]:
-    """Which windows are of the machine's faster state, and those that are not."""
-    fast = faster_state([float(np.median(window)) for window in windows])
-    return fast, [window for i, window in enumerate(windows) if i not in set(fast)] if len(fast) < len(windows) else []
-
-
-def _times(slower: Sequence[Sequence[float]], faster: Sequence[Sequence[float]]) -> float | None:
-    """How many times as long windows take; None where none is slower."""
-    if not slower:
-        return None
-    return float(np.median([np.median(window) for window in slower]) / np.median([np.median(w) for w in faster]))

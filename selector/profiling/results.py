@@ -281,8 +281,8 @@ def _left_out(figure: Measurement) -> str:
     disturbed = f"; {figure.disturbed} disturbed windows left out" if figure.disturbed else ""
     if figure.slower_times is None:
         return disturbed
-    times = f"the machine took {figure.slower_times:.2f} times as long"
-    return f"{disturbed}; {figure.slower} windows left out in which {times}"
+    slower = f"{figure.slower} windows of a slower state of the machine left out ({figure.slower_times:.2f} times)"
+    return f"{disturbed}; {slower}"
 
 
 def reference_note(gauge: Gauge, reference: Pace) -> str:

@@ -8,6 +8,10 @@ them from noise. Pure arithmetic.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from selector.profiling.pace import Pace
 
 GAP = 1.15
 """How many times as long as the last window before it the first one of a slower state takes at least. A choice: moments
@@ -20,13 +24,53 @@ LEAST_MS = 0.001
 """What two states differ by at least: steps of a clock are none."""
 
 
-def faster_state(middles: Sequence[float]) -> list[int]:
+def faster_state(middles: Sequence[float], *, fewest_slower: int = 1) -> list[int]:
     """Which windows are of the machine's fastest state, by their medians in milliseconds: all of them where it had one.
 
-    In their own order. The state ends where nothing lies for GAP and more.
+    In their own order. The state ends where nothing lies for GAP and more, and `fewest_slower` windows lie beyond.
     """
     ordered = sorted(middles)
-    for i in range(FEWEST, len(ordered)):
+    for i in range(FEWEST, len(ordered) + 1 - fewest_slower):
         if ordered[i] >= GAP * ordered[i - 1] and ordered[i] - ordered[i - 1] >= LEAST_MS:
             return [place for place, middle in enumerate(middles) if middle < ordered[i]]
     return list(range(len(middles)))
+
+
+def faster_paces(paces: Sequence[Pace]) -> list[int]:
+    """Which readings of the pace are of the machine's fastest state, by each of the workloads.
+
+    Where threads work on one of these together, it is slower in a slower state, whatever becomes of a model. A reading
+    or two that an interrupt fell on are no state.
+    """
+    found = set(range(len(paces)))
+    for times in zip(*paces, strict=True):
+        found &= set(faster_state(times, fewest_slower=FEWEST))
+    return sorted(found)
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Windows by the state that the machine was in."""
+
+    fast: list[int]
+    slower: list[int]
+    times: float | None  # how many times as long the model took in the slower ones; None: there are none
+
+    def mostly_slower(self, least: float) -> str | None:
+        """That most windows are of slower states, where the model takes longer by the share `least`; or None."""
+        if self.times is None or self.times <= 1 + least or len(self.slower) < len(self.fast):
+            return None
+        both = len(self.fast) + len(self.slower)
+        return f"the machine was in a slower state in {len(self.slower)} of {both} windows ({self.times:.2f} times)"
+
+
+def apart(middles: Sequence[float], paces: Sequence[Pace | None]) -> States:
+    """The states of windows, by their medians in milliseconds and, where all were read, by the paces beside them."""
+    read = [pace for pace in paces if pace is not None]
+    calm = set(faster_paces(read) if len(read) == len(paces) else range(len(paces)))
+    fast = faster_state(middles)
+    if len(both := calm & set(fast)) >= FEWEST:
+        fast = sorted(both)
+    slower = sorted(set(range(len(middles))) - set(fast))
+    times = median(middles[i] for i in slower) / median(middles[i] for i in fast) if slower and fast else None
+    return States(fast, slower, times)

@@ -54,6 +54,15 @@ def test_a_slow_hour_and_a_fast_one_come_to_one_figure() -> None:
     assert (told["kept"], told["reference_ms"], told["session_ms"]) == (str(slow.place), (0.10, 0.30), (0.105, 0.30))
 
 
+def test_a_reference_is_of_the_machines_faster_state() -> None:
+    made = heard((0.15, 0.30), readings=10)
+    for _ in range(4):
+        made.hear((0.10, 0.30))
+    found = made.reference()
+    assert found is not None
+    assert (found.ms, found.readings) == ((0.10, 0.30), 14)
+
+
 def test_too_far_from_the_reference_a_figure_is_not_called_stable() -> None:
     heard((0.10, 0.30)).reference()
     far = heard((0.14, 0.45)).at_reference(figure(10.0, (0.14, 0.45)), INFERENCE)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selector.profiling.protocol import Settings, Tracker
-from selector.profiling.states import faster_state
+from selector.profiling.states import apart, faster_paces, faster_state
 
 SETTINGS = Settings(window_s=0.01, min_windows=6, deadline_s=2.0, disturbed_cap_s=0.5, tail_budget_s=0.0)
 
@@ -26,6 +26,21 @@ SETTINGS = Settings(window_s=0.01, min_windows=6, deadline_s=2.0, disturbed_cap_
 )
 def test_a_state_ends_where_nothing_lies_for_a_while(middles: list[float], fast: list[int]) -> None:
     assert faster_state(middles) == fast
+
+
+def test_a_state_shows_in_readings_of_the_pace_too() -> None:
+    near, far = (1.05, 0.72), (1.63, 0.84)
+    paces = [near, far, near, far, near, far]
+    assert faster_paces(paces) == [0, 2, 4]
+    assert faster_paces([near, near, far, near, (5.3, 0.72)]) == [0, 1, 2, 3, 4]  # an interrupt is no state
+    # a model that does not care is measured in one of them all the same, and not called slow
+    states = apart([100.0, 101.0, 99.0, 100.0, 100.0, 100.0], paces)
+    assert (states.fast, states.slower, states.times) == ([0, 2, 4], [1, 3, 5], 1.0)
+    assert states.mostly_slower(0.05) is None
+    assert apart([100.0, 160.0, 99.0, 100.0], [None] * 4).fast == [0, 2, 3]
+    assert apart([], []).times is None
+    # where the readings would leave too little of the faster windows, these alone count
+    assert apart([10.0, 10.1, 10.2, 20.0, 20.0, 20.0], [far, far, far, near, near, near]).fast == [0, 1, 2]
 
 
 def test_noise_is_no_state() -> None:
@@ -63,8 +78,8 @@ def test_the_figure_of_a_state_that_is_rare_is_not_called_stable() -> None:
     assert figure.p50 == pytest.approx(1.0, rel=0.001)
     assert not figure.stable
     assert figure.reason is not None
-    assert figure.reason.startswith("the machine took 2.10 times as long in ")
-    assert figure.reason.endswith(" windows")
+    assert figure.reason.startswith("the machine was in a slower state in ")
+    assert figure.reason.endswith(" windows (2.10 times)")
 
 
 def test_a_state_that_does_not_come_back_is_not_waited_for() -> None:
@@ -75,7 +90,7 @@ def test_a_state_that_does_not_come_back_is_not_waited_for() -> None:
     assert figure.slower == 0
     assert figure.slower_times is None
     assert figure.reason is not None
-    assert "the machine took 2.10 times as long" in figure.reason
+    assert "windows (2.10 times)" in figure.reason
 
 
 def test_the_p90_is_of_the_same_windows_as_the_median() -> None:

@@ -52,7 +52,7 @@ def _measured_here() -> list[Record]:
     at_pace = replace(settled, pace=pace)
     too_far = replace(at_pace, stable=False, reason=f"{TOO_FAR} (1.11 and 1.20 times it)")
     left_out = replace(settled, disturbed=2, slower=3, slower_times=1.6)
-    rare = replace(left_out, stable=False, reason="the machine took 1.60 times as long in 20 of 30 windows")
+    rare = replace(left_out, stable=False, reason="the machine was in a slower state in 20 of 30 windows (1.60 times)")
     job = InferenceJob("resnet18", "onnxruntime", "fp32", 224, 2)
     step = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 2, 8)
     cold = ColdResult(100.0, 20.0, 10**8, 10**7)
