@@ -23,28 +23,33 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Reference workloads that take about a millisecond or less each, and how models go with them."""
+    """Reference workloads that take about a millisecond or less each, and how models go with them.
+
+    Workloads beyond `powers` tell in which state the machine is (`states`), and nothing of how fast a model is in it.
+    """
 
     workloads: tuple[str, ...]  # what is timed, for who reads a figure's document
     short: str  # the same in a few words that are followed by "take … and … ms"
-    library: str  # the distribution that computes them
-    powers: tuple[float, ...]  # by which a runtime's models are taken to slow, one for each workload
-    make: Callable[[], Sequence[Work]]  # the workloads with the memory that they need
+    libraries: tuple[str, ...]  # the distributions that compute them
+    powers: tuple[float, ...]  # by which a runtime's models are taken to slow, one for each of the first workloads
+    make: Callable[[int], Sequence[Work]]  # the workloads, beside models of so many threads, with their memory
     repeats: int  # of each in a reading, after one that does not count
-    threaded: bool = False  # whether they run on as many threads as the models
+    threaded: bool = False  # whether some run on as many threads as the models
+    watched: str = ""  # those beyond `powers` in a few words
 
     def label(self, threads: int | None) -> str:
         """What is told to have taken so long, by a reading beside models on `threads` where those matter to it."""
-        return self.short if threads is None else f"{self.short} on {threads} thread{'s' if threads > 1 else ''}"
+        what = f"{self.short}, and {self.watched}" if self.watched else self.short
+        return what if threads is None else f"{what} on {threads} thread{'s' if threads > 1 else ''}"
 
-    def read(self) -> Pace:
-        """The pace now: of each workload the median of some repetitions."""
-        return tuple(_median_ms(work, self.repeats) for work in _made(self))
+    def read(self, threads: int) -> Pace:
+        """The pace now, beside models of so many threads: of each workload the median of some repetitions."""
+        return tuple(_median_ms(work, self.repeats) for work in _made(self, threads))
 
 
 @cache
-def _made(gauge: Gauge) -> Sequence[Work]:
-    return gauge.make()
+def _made(gauge: Gauge, threads: int) -> Sequence[Work]:
+    return gauge.make(threads)
 
 
 def _median_ms(work: Work, repeats: int) -> float:
@@ -56,7 +61,8 @@ def _median_ms(work: Work, repeats: int) -> float:
     return median(times[1:]) / 1e6
 
 
-def _numpy_workloads() -> tuple[Work, Work]:
+def _numpy_workloads(threads: int) -> tuple[Work, Work]:
+    del threads
     matrices, products, right = _pages(4, 64, 64), _pages(4, 64, 64), _pages(1, 64, 64)[0]
     arrays, rectified = _pages(4, 49, 4096), _pages(4, 49, 4096)
     for operand in (matrices, right, arrays):
@@ -84,7 +90,7 @@ NUMPY = Gauge(
         "4 arrays of 0.8 MB in fp32, rectified into 4 others",
     ),
     short="workloads that compute and move data",
-    library="numpy",
+    libraries=("numpy",),
     powers=(0.45, 0.3),
     make=_numpy_workloads,
     repeats=5,

@@ -101,11 +101,11 @@ class Timing:
 
     def take_window(self) -> None:
         """Time one window, and read the energy before and after it, and around that the pace where it counts."""
-        first_pace = self.gauge.read() if self.gauge else None
+        first_pace = self.gauge.read(self.threads) if self.gauge else None
         before = self.meter.read()
         taken = take_and_count(self.step, self.tracker, self.threads)
         self.spent.append((self.meter.spent(before, self.meter.read()), taken.inferences))
-        beside = between(first_pace, self.gauge.read()) if self.gauge and first_pace else None
+        beside = between(first_pace, self.gauge.read(self.threads)) if self.gauge and first_pace else None
         self.tracker.add(taken.samples, taken.others, beside)
 
     def release(self) -> None:

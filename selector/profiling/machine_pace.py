@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import exp, hypot, isfinite
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any
 
 from selector import resources
@@ -23,13 +23,18 @@ from selector.hardware.machine import Machine
 from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import ModelJob
 from selector.profiling.keeping import write_whole
-from selector.profiling.measurement import Measurement
+from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import Pace, middle
 from selector.profiling.protocol import Settings
 from selector.profiling.runtimes import runtime
 from selector.profiling.states import faster_paces
 
 TOO_FAR = "the machine was too far from its reference pace"
+OTHER_STATE = "the machine was in another state than at its reference pace"
+
+OTHER = 1.25
+"""What a workload that tells the state takes at least or 1 by that at most, in another state than the reference's: more
+than one state's moments differ by on days that are not alike."""
 
 P90_CONFIDENCE = 0.99
 """Of the bound of a 90th percentile (`intervals.p90_bound`)."""
@@ -95,27 +100,30 @@ class MachinePace:
         own = figure.pace
         if (reference := self.reference()) is None:  # no window was left alone: this session's own, which nobody keeps
             reference = self._reference = Reference(own.ms, figure.windows, _now())
-        factor = own.sensitivity.factor(own.ms, reference.ms)
-        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, astray=ASTRAY)
+        ms = reference.ms[: len(own.ms)]
+        factor = own.sensitivity.factor(own.ms, ms)
+        doubt = own.sensitivity.doubt(own.ms, ms, blur=own.blur, astray=ASTRAY)
         p50 = figure.p50 * factor
         reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * p50 * doubt
         high = p50 + hypot(figure.high * factor - p50, reach)
         p90 = None
         if figure.p90 is not None:  # a bound, so what the factor may be wrong by counts against it
             p90 = max(high, figure.p90 * factor * exp(NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
-        stable, reason = figure.stable, figure.reason
+        reasons = [figure.reason] if figure.reason else []
         if reach > settings.spread * p50:
-            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, reference.ms, strict=True))
-            stable, reason = False, "; ".join(filter(None, (reason, f"{TOO_FAR} ({ran} times it)")))
+            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, ms, strict=True))
+            reasons.append(f"{TOO_FAR} ({ran} times it)")
+        if (times := _times_the_state(own, reference.ms)) is not None and not 1 / OTHER < times < OTHER:
+            reasons.append(f"{OTHER_STATE} ({times:.2f} times it)")
         return replace(
             figure,
             p50=p50,
             low=max(0.0, p50 - hypot(p50 - figure.low * factor, reach)),
             high=high,
             p90=p90,
-            stable=stable,
-            reason=reason,
-            pace=replace(own, reference=reference.ms),
+            stable=not reasons,
+            reason="; ".join(reasons) or None,
+            pace=replace(own, reference=ms),
         )
 
     def as_json(self) -> dict[str, Any] | None:
@@ -139,10 +147,10 @@ class MachinePace:
 
     def _of(self) -> dict[str, Any]:
         """What a reference follows from: the machine, and the library that computes the workloads."""
-        machine, library = self.machine.as_json(), self.gauge.library
+        machine = self.machine.as_json()
         return {
             **self._read_by(),
-            library: installed_version(library),
+            **{library: installed_version(library) for library in self.gauge.libraries},
             **{name: machine[name] for name in COMPARED},
         }
 
@@ -198,6 +206,17 @@ class Paces:
     def as_json(self) -> list[dict[str, Any]]:
         """What the session's document tells: of each gauge that figures are given by."""
         return [told for pace in self._of.values() if (told := pace.as_json()) is not None]
+
+
+def _times_the_state(own: OwnPace, reference: Pace) -> float | None:
+    """How many times as long the workloads that tell the state took, where the first one had taken as long; or None.
+
+    That one computes, and what all computing is slowed by is no state.
+    """
+    if not own.state:
+        return None
+    beyond = reference[len(own.ms) :]
+    return median(a / b for a, b in zip(own.state, beyond, strict=True)) / (own.ms[0] / reference[0])
 
 
 def _now() -> str:

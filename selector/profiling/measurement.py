@@ -10,19 +10,21 @@ from selector.profiling.pace import Pace, Sensitivity
 class OwnPace:
     """The pace of a configuration's steady windows, and how its figure goes with it (`pace`)."""
 
-    ms: Pace  # of the reference workloads, the middle of those windows
+    ms: Pace  # of the reference workloads that it goes with, the middle of those windows
     sensitivity: Sensitivity
     as_timed: float  # median of the samples as they were timed, milliseconds
     p90_as_timed: float | None  # the bound of their 90th percentile
     blur: tuple[float, ...]  # the standard deviation of `ms`, relative
     reference: Pace | None = None  # that the figure is given at; None: its own
+    state: Pace = ()  # of the workloads beyond, which tell the machine's state
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """As it comes out of a pipe."""
         reference = data["reference"] and tuple(data["reference"])
-        plain = {"ms": tuple(data["ms"]), "blur": tuple(data["blur"]), "reference": reference}
-        return cls(**{**data, **plain, "sensitivity": Sensitivity.from_json(data["sensitivity"])})
+        plain = {"ms": tuple(data["ms"]), "blur": tuple(data["blur"]), "state": tuple(data["state"])}
+        sensitive = Sensitivity.from_json(data["sensitivity"])
+        return cls(**{**data, **plain, "reference": reference, "sensitivity": sensitive})
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Tracker:
 
     settings: Settings = INFERENCE
     expected_s: float | None = None  # what one inference took before the first window, where somebody looked
-    pace_powers: tuple[float, ...] | None = None  # of the runtime; None: samples count as they were timed
+    pace_powers: tuple[float, ...] | None = None  # of its gauge; None: samples count as they were timed
     windows: list[list[float]] = field(default_factory=list)  # those that count; milliseconds
     steady_from: int | None = None  # index of the first steady window; None while warming up
     warmed: bool = False  # False after the cap was hit
@@ -302,7 +302,7 @@ class Tracker:
         paces = [pace for place in places if (pace := self._taken[place].pace) is not None]
         if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
             return Levelled(windows, places, states)
-        paces = sound(paces)
+        paces = sound([pace[: len(self.pace_powers)] for pace in paces])
         sensitive = sensitivity(windows, paces, self.pace_powers)
         return Levelled(at_pace(windows, paces, middle(paces), sensitive), places, states, paces, sensitive)
 
@@ -312,7 +312,9 @@ class Tracker:
             return None
         timed = [x for place in steady.places for x in self._taken[place].samples]
         own, blurred = middle(steady.paces), blur(steady.paces)
-        return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), blurred)
+        whole = middle([pace for place in steady.places if (pace := self._taken[place].pace) is not None])
+        state = whole[len(own) :]
+        return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), blurred, state=state)
 
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3

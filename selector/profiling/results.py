@@ -286,8 +286,9 @@ def _left_out(figure: Measurement) -> str:
 
 
 def reference_note(gauge: Gauge, reference: Pace) -> str:
-    """Which pace a figure is given at, as its source tells it."""
-    return f"{AT_PACE} ({gauge.short} take {' and '.join(f'{ms:.4g}' for ms in reference)} ms)"
+    """Which pace a figure is given at, as its source tells it: of the workloads that it goes with."""
+    went = reference[: len(gauge.powers)]
+    return f"{AT_PACE} ({gauge.short} take {' and '.join(f'{ms:.4g}' for ms in went)} ms)"
 
 
 def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> str:

@@ -73,7 +73,7 @@ class PacedGpu(Paced):
 _LEFT = np.ones((48, 48), dtype=np.float32)
 
 
-def _two_naps() -> tuple[Work, Work]:
+def _two_naps(threads: int) -> tuple[Work, Work]:
     return partial(time.sleep, 0.002), partial(time.sleep, 0.004)
 
 
@@ -81,7 +81,9 @@ class OwnGauge(Fake):
     """Read by a gauge of its own, whose workloads sleep for two and for four milliseconds."""
 
     name = "own-gauge"
-    gauge = Gauge(("a nap", "a longer nap"), "a nap and a longer one", "numpy", (0.5, 0.5), _two_naps, 1, threaded=True)
+    gauge = Gauge(
+        ("a nap", "a longer nap"), "a nap and a longer one", ("numpy",), (0.5, 0.5), _two_naps, 1, threaded=True
+    )
 
 
 class Misfortune(Fake):

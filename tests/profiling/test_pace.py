@@ -133,10 +133,11 @@ def test_the_pace_is_read_beside_each_window_where_it_counts() -> None:
     told = iter([(1.0, 4.0), (4.0, 1.0)])
 
     class Told(Gauge):
-        def read(self) -> Pace:
+        def read(self, threads: int) -> Pace:
+            assert threads == 1
             return next(told)
 
-    gauge = Told(NUMPY.workloads, NUMPY.short, NUMPY.library, PRIOR, NUMPY.make, repeats=1)
+    gauge = Told(NUMPY.workloads, NUMPY.short, NUMPY.libraries, PRIOR, NUMPY.make, repeats=1)
     tracker = Tracker(SETTINGS, pace_powers=PRIOR)
     Timing(lambda: None, tracker, energy.Meter(()), 1, gauge).take_window()
     assert tracker.quiet_pace == (2.0, 2.0)

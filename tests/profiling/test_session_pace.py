@@ -10,7 +10,7 @@ from session_parts import QUICK, SMALL, fake, session
 
 from selector.evidence.record import Record
 from selector.profiling.jobs import InferenceJob
-from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.machine_pace import OTHER_STATE, TOO_FAR
 from selector.profiling.results import AT_PACE
 from selector.profiling.session import Session
 
@@ -77,6 +77,32 @@ def test_eager_mode_is_given_at_the_pace_of_its_blocks(own_home: Path) -> None:
     (told,) = made.paces.as_json()
     assert told["threads"] == 1
     assert session().resume([job], made.records).steady == {job}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_block_in_the_runtime_is_read_beside_its_models_for_the_machines_state(runtime: str, own_home: Path) -> None:
+    job = InferenceJob(SMALL, runtime, "fp32", 64, 1)
+    made = session(settings=PACED)
+    made.run([job])
+    (p50,) = (r for r in made.records if r.figure.metric.name == "latency_ms_p50")
+    assert re.search(
+        rf"{AT_PACE} \(workloads that compute and move data take [\d.]+ and [\d.]+ ms\)", p50.figure.source
+    )
+    (told,) = made.paces.as_json()
+    assert len(told["workloads"]) == len(told["reference_ms"]) == len(told["session_ms"]) == 3
+    assert "an inverted residual block" in told["workloads"][2]
+    assert session().resume([job], made.records).steady == {job}
+    # in another state than the reference's a figure is not called stable, and is measured again
+    place = made.paces.of(job).place
+    kept = json.loads(place.read_text())
+    kept["reference"]["ms"][2] /= 2
+    place.write_text(json.dumps(kept))
+    later = session(settings=PACED)
+    later.run([job])
+    (p50,) = (r for r in later.records if r.figure.metric.name == "latency_ms_p50")
+    assert not p50.stable
+    assert OTHER_STATE in p50.figure.source
+    assert not later.resume([job], later.records).steady
 
 
 def test_figures_at_a_reference_that_is_gone_are_measured_again(fakes: None, own_home: Path) -> None:

@@ -7,7 +7,22 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from selector.hardware.machine import Machine
+from selector.profiling.gauges import Work
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, distribution_of, installed, on_gpu
+from selector.profiling.runtimes.block_graph import BLOCK, INPUT, SHAPE, watching
+
+
+def _load_block(threads: int) -> Work:
+    """The block in the pool of threads that all sessions of the process share."""
+    import numpy as np
+    import onnxruntime
+
+    del threads
+    options = onnxruntime.SessionOptions()
+    options.use_per_session_threads = False
+    session = onnxruntime.InferenceSession(str(BLOCK), options, providers=["CPUExecutionProvider"])
+    image = {INPUT: np.ones(SHAPE, dtype=np.float32)}
+    return lambda: session.run(None, image)
 
 
 class OnnxRuntime(Runtime):
@@ -23,6 +38,7 @@ class OnnxRuntime(Runtime):
     distribution: ClassVar[str] = "onnxruntime"
     module: ClassVar[str] = "onnxruntime"  # which other distributions bring, too: onnxruntime-gpu, -openvino, -directml
     loads = "onnx"
+    gauge = watching("ONNX Runtime", "onnxruntime", _load_block)
 
     _session: Any = None  # onnxruntime publishes no types
     _pool_of: ClassVar[int | None] = None  # the process whose shared pool has been started

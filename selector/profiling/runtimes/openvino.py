@@ -9,10 +9,21 @@ import numpy as np
 
 from selector.errors import MeasurementFailed
 from selector.hardware.machine import Machine
+from selector.profiling.gauges import Work
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_cpu
+from selector.profiling.runtimes.block_graph import BLOCK, SHAPE, watching
 
 # left alone, OpenVINO computes in bf16 or fp16 wherever the CPU has it, under the name of an fp32 model
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8-static": "f32"}
+
+
+def _load_block(threads: int) -> Work:
+    """The block, compiled as models are."""
+    core = _library().Core()
+    request = core.compile_model(core.read_model(str(BLOCK)), "CPU", _settings(threads, "f32")).create_infer_request()
+    request.set_input_tensor(_library().Tensor(np.ones(SHAPE, dtype=np.float32)))
+    infer: Work = request.infer
+    return infer
 
 
 class OpenVINO(Runtime):
@@ -25,6 +36,7 @@ class OpenVINO(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "int8-static")
     distribution: ClassVar[str] = "openvino"
     loads = "onnx"
+    gauge = watching("OpenVINO", "openvino", _load_block)
 
     _model: Any = None  # openvino publishes no types
 
@@ -91,17 +103,20 @@ class OpenVINO(Runtime):
         side = self.model.resolution
         model = self._model.clone()
         model.reshape([batch, 3, side, side])
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(self.threads),
-            "INFERENCE_PRECISION_HINT": hint,
-        }
-        compiled = self._core.compile_model(model, "CPU", settings)
+        compiled = self._core.compile_model(model, "CPU", _settings(self.threads, hint))
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if {"f32": "f32", "float32": "f32", "f16": "f16", "bf16": "bf16"}.get(used, used) != hint:
             raise MeasurementFailed(f"OpenVINO was told to compute in {hint} and computes in {used}")
         return compiled.create_infer_request()
+
+
+def _settings(threads: int, hint: str) -> dict[str, str]:
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "INFERENCE_PRECISION_HINT": hint,
+    }
 
 
 def _library() -> Any:

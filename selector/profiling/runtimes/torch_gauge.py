@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def _blocks() -> Sequence[Work]:
+def _blocks(threads: int) -> Sequence[Work]:
     import torch
     from torch import nn
+
+    del threads  # those of the process
 
     generator = torch.Generator().manual_seed(0)
 
@@ -61,7 +63,7 @@ TORCH = Gauge(
         "a residual block of 64 channels at 28 by 28 in fp32, eager",
     ),
     short="an inverted residual block and a residual block",
-    library="torch",
+    libraries=("torch",),
     powers=(0.45, 0.4),
     make=_blocks,
     repeats=3,
