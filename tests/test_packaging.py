@@ -55,7 +55,7 @@ def test_the_wheel_carries_profiles_and_templates_and_no_examples(wheel: Path) -
     assert "selector/_data/hardware_profiles/edge.toml" in names
     assert any(n.startswith("selector/_data/reports/templates/") for n in names)
     assert not [n for n in names if "examples" in n or n.startswith(("tests/", "benchmarks/"))]
-    assert "selector/py.typed" in names
+    assert {"selector/py.typed", "selector/profiling/runtimes/block.onnx"} <= set(names)
 
 
 def test_the_wheel_is_what_runs(elsewhere: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ The first session keeps its pace as the machine's reference, in files under `SEL
 that it was read by (`gauges`); later ones give their figures at that pace, whatever the machine's was. It stays: a
 reference that moved would move every figure with it. Who removes a file lets the next session take another one; figures
 of the former and of the new do not compare.
+
+Workloads beyond those that figures go with move none: they tell in which state the machine is (`states`), and of them
+the file keeps the fastest state that any session has found. Figures of a slower one are marked unstable.
 """
 
 import hashlib
@@ -30,11 +33,11 @@ from selector.profiling.runtimes import runtime
 from selector.profiling.states import faster_paces
 
 TOO_FAR = "the machine was too far from its reference pace"
-OTHER_STATE = "the machine was in another state than at its reference pace"
+SLOWER_STATE = "the machine was in a slower state than it can be"
 
-OTHER = 1.25
-"""What a workload that tells the state takes at least or 1 by that at most, in another state than the reference's: more
-than one state's moments differ by on days that are not alike."""
+SLOWER = 1.25
+"""How many times as long a workload that tells the state takes in a slower one at least: more than one state's moments
+differ by on days that are not alike."""
 
 P90_CONFIDENCE = 0.99
 """Of the bound of a 90th percentile (`intervals.p90_bound`)."""
@@ -113,8 +116,8 @@ class MachinePace:
         if reach > settings.spread * p50:
             ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, ms, strict=True))
             reasons.append(f"{TOO_FAR} ({ran} times it)")
-        if (times := _times_the_state(own, reference.ms)) is not None and not 1 / OTHER < times < OTHER:
-            reasons.append(f"{OTHER_STATE} ({times:.2f} times it)")
+        if (times := self._times_the_state(own, reference)) >= SLOWER:
+            reasons.append(f"{SLOWER_STATE} ({times:.2f} times)")
         return replace(
             figure,
             p50=p50,
@@ -125,6 +128,24 @@ class MachinePace:
             reason="; ".join(reasons) or None,
             pace=replace(own, reference=ms),
         )
+
+    def _times_the_state(self, own: OwnPace, reference: Reference) -> float:
+        """How many times as long as in the fastest state the workloads took that tell it; 1 where there are none.
+
+        As if the first one, which computes, had taken as long as at the reference: what slows all computing is no
+        state. A state that is faster than any before becomes the one that is kept.
+        """
+        if not own.state:
+            return 1.0
+        went, compute = len(own.ms), own.ms[0] / reference.ms[0]
+        found = tuple(ms / compute for ms in own.state)
+        times = median(a / b for a, b in zip(found, reference.ms[went:], strict=True))
+        if times <= 1 / SLOWER:
+            self._reference = replace(reference, ms=(*reference.ms[:went], *found))
+            if reference.kept:
+                with suppress(OSError):  # a later session will find it again
+                    write_whole(self.place, self._file(self._reference))
+        return times
 
     def as_json(self) -> dict[str, Any] | None:
         """What the session's document tells; None before a reference is there."""
@@ -144,6 +165,10 @@ class MachinePace:
     def _usual(self) -> Pace:
         """The middle of what was heard, in the machine's faster state where it had two (`states`)."""
         return middle([self.heard[i] for i in faster_paces(self.heard)])
+
+    def _file(self, reference: Reference) -> dict[str, Any]:
+        told = {"ms": reference.ms, "readings": reference.readings, "at": reference.at}
+        return {"of": self._of(), "reference": told}
 
     def _of(self) -> dict[str, Any]:
         """What a reference follows from: the machine, and the library that computes the workloads."""
@@ -172,7 +197,7 @@ class MachinePace:
     def _taken(self) -> Reference:
         """A new reference, kept where it can be written; or one that another session has kept meanwhile."""
         found = Reference(self._usual(), len(self.heard), _now())
-        data = {"of": self._of(), "reference": {"ms": found.ms, "readings": found.readings, "at": found.at}}
+        data = self._file(found)
         place = self.place
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -206,17 +231,6 @@ class Paces:
     def as_json(self) -> list[dict[str, Any]]:
         """What the session's document tells: of each gauge that figures are given by."""
         return [told for pace in self._of.values() if (told := pace.as_json()) is not None]
-
-
-def _times_the_state(own: OwnPace, reference: Pace) -> float | None:
-    """How many times as long the workloads that tell the state took, where the first one had taken as long; or None.
-
-    That one computes, and what all computing is slowed by is no state.
-    """
-    if not own.state:
-        return None
-    beyond = reference[len(own.ms) :]
-    return median(a / b for a, b in zip(own.state, beyond, strict=True)) / (own.ms[0] / reference[0])
 
 
 def _now() -> str:

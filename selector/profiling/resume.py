@@ -8,7 +8,7 @@ from selector.evidence.record import Record
 from selector.profiling.agreement import LOSSY
 from selector.profiling.intervals import P90_SAMPLES
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
-from selector.profiling.machine_pace import OTHER_STATE, TOO_FAR, Paces
+from selector.profiling.machine_pace import SLOWER_STATE, TOO_FAR, Paces
 from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
 from selector.profiling.results import AT_PACE, Scribe, conditions, reference_note
 from selector.profiling.runtimes import runtime
@@ -141,7 +141,7 @@ class _Search:
             return True
         pace = self.paces.of(job)
         reference = pace.kept()
-        elsewhere = TOO_FAR in source or OTHER_STATE in source
+        elsewhere = TOO_FAR in source or SLOWER_STATE in source
         return not elsewhere and reference is not None and reference_note(pace.gauge, reference) in source
 
     def trained(self, job: TrainingJob) -> list[Record]:

@@ -11,7 +11,7 @@ import pytest
 from selector.hardware.machine import detect
 from selector.profiling.gauges import NUMPY
 from selector.profiling.jobs import InferenceJob
-from selector.profiling.machine_pace import ASTRAY, OTHER_STATE, MachinePace, Paces, Reference
+from selector.profiling.machine_pace import ASTRAY, SLOWER_STATE, MachinePace, Paces, Reference
 from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import Pace, Sensitivity
 from selector.profiling.protocol import INFERENCE
@@ -197,7 +197,7 @@ def test_a_figure_whose_pace_nobody_read_stays_as_it_is() -> None:
     assert heard((0.2, 0.6)).at_reference(unread, INFERENCE) == unread
 
 
-def test_in_another_state_than_the_references_a_figure_is_not_called_stable() -> None:
+def test_in_a_slower_state_than_the_machine_has_been_in_a_figure_is_not_called_stable() -> None:
     """Whole runs may fall into a slower state, where no window of a faster one tells."""
 
     def told(near_or_far: float, compute: float = 0.10) -> Measurement:
@@ -215,11 +215,15 @@ def test_in_another_state_than_the_references_a_figure_is_not_called_stable() ->
     assert first.pace.reference == (0.10, 0.30)
     far = told(0.40)
     assert not far.stable
-    assert far.reason == f"{OTHER_STATE} (1.67 times it)"
+    assert far.reason == f"{SLOWER_STATE} (1.67 times)"
     assert far.p50 == first.p50  # nobody knows how far this model goes with it
-    assert OTHER_STATE in (told(0.16).reason or "")
     assert told(0.29).stable
-    assert OTHER_STATE not in (told(0.36, 0.15).reason or "")  # all computing is slower, that is no state
+    assert SLOWER_STATE not in (told(0.36, 0.15).reason or "")  # all computing is slower, that is no state
+    # a faster state than any before is the one that later figures are held against, at the pace of the reference
+    faster = told(0.30, 0.20)
+    assert SLOWER_STATE not in (faster.reason or "")
+    assert told(0.24).reason == f"{SLOWER_STATE} (1.60 times)"
+    assert told(0.24).p50 == first.p50
 
 
 def test_each_gauge_has_a_reference_of_its_own() -> None:

@@ -10,7 +10,7 @@ from session_parts import QUICK, SMALL, fake, session
 
 from selector.evidence.record import Record
 from selector.profiling.jobs import InferenceJob
-from selector.profiling.machine_pace import OTHER_STATE, TOO_FAR
+from selector.profiling.machine_pace import SLOWER_STATE, TOO_FAR
 from selector.profiling.results import AT_PACE
 from selector.profiling.session import Session
 
@@ -92,7 +92,7 @@ def test_a_block_in_the_runtime_is_read_beside_its_models_for_the_machines_state
     assert len(told["workloads"]) == len(told["reference_ms"]) == len(told["session_ms"]) == 3
     assert "an inverted residual block" in told["workloads"][2]
     assert session().resume([job], made.records).steady == {job}
-    # in another state than the reference's a figure is not called stable, and is measured again
+    # in a slower state than there has been a figure is not called stable, and is measured again
     place = made.paces.of(job).place
     kept = json.loads(place.read_text())
     kept["reference"]["ms"][2] /= 2
@@ -101,7 +101,7 @@ def test_a_block_in_the_runtime_is_read_beside_its_models_for_the_machines_state
     later.run([job])
     (p50,) = (r for r in later.records if r.figure.metric.name == "latency_ms_p50")
     assert not p50.stable
-    assert OTHER_STATE in p50.figure.source
+    assert SLOWER_STATE in p50.figure.source
     assert not later.resume([job], later.records).steady
 
 
