@@ -223,6 +223,7 @@ def _document(session: "Session", before: "State", complete: bool) -> dict[str, 
         "state": {"before": before.as_json(), "after": after.as_json()},
         "wall_s": (after.at - before.at).total_seconds(),
         "paces": session.paces.as_json(),  # that latencies on the CPU are given at, and the machine's own
+        "states": session.states.as_json(),  # the fastest that this machine is known in, by runtime
         "timed_s": session.timed_s,  # of that, inside timed inferences and training steps
         "energy": {device: availability(device) for device in devices},
         # records of a broken run that --resume took over: they are among `records`

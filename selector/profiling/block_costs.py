@@ -95,7 +95,7 @@ def time_blocks(backbone: str, resolution: int, settings: Settings = BY_BLOCK) -
                 rows.append([(b - a) / 1e6 for a, b in pairwise(marks)])
             passes.append(rows)
             tracker.add([sum(row) for row in rows])
-    steady = np.array([row for rows in passes[tracker.steady_from :] for row in rows])
+    steady = np.array([row for place in tracker.steady_places for row in passes[place]])
     parts = []
     for (name, _), column in zip(chain, steady.T, strict=True):
         low, high = median_interval(list(column), settings.confidence)

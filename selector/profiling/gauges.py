@@ -23,24 +23,19 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Reference workloads that take about a millisecond or less each, and how models go with them.
-
-    Workloads beyond `powers` tell in which state the machine is (`states`), and nothing of how fast a model is in it.
-    """
+    """Reference workloads that take about a millisecond or less each, and how models go with them."""
 
     workloads: tuple[str, ...]  # what is timed, for who reads a figure's document
     short: str  # the same in a few words that are followed by "take … and … ms"
-    libraries: tuple[str, ...]  # the distributions that compute them
-    powers: tuple[float, ...]  # by which a runtime's models are taken to slow, one for each of the first workloads
+    library: str  # the distribution that computes them
+    powers: tuple[float, ...]  # by which a runtime's models are taken to slow, one for each workload; empty: unknown
     make: Callable[[int], Sequence[Work]]  # the workloads, beside models of so many threads, with their memory
     repeats: int  # of each in a reading, after one that does not count
-    threaded: bool = False  # whether some run on as many threads as the models
-    watched: str = ""  # those beyond `powers` in a few words
+    threaded: bool = False  # whether they run on as many threads as the models
 
     def label(self, threads: int | None) -> str:
         """What is told to have taken so long, by a reading beside models on `threads` where those matter to it."""
-        what = f"{self.short}, and {self.watched}" if self.watched else self.short
-        return what if threads is None else f"{what} on {threads} thread{'s' if threads > 1 else ''}"
+        return self.short if threads is None else f"{self.short} on {threads} thread{'s' if threads > 1 else ''}"
 
     def read(self, threads: int) -> Pace:
         """The pace now, beside models of so many threads: of each workload the median of some repetitions."""
@@ -90,7 +85,7 @@ NUMPY = Gauge(
         "4 arrays of 0.8 MB in fp32, rectified into 4 others",
     ),
     short="workloads that compute and move data",
-    libraries=("numpy",),
+    library="numpy",
     powers=(0.45, 0.3),
     make=_numpy_workloads,
     repeats=5,

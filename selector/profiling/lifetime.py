@@ -1,7 +1,7 @@
 """One model's life in a process: loaded, run for the first time, then timed window by window."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -16,7 +16,7 @@ from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import InferenceJob, ModelJob, job_from_json
 from selector.profiling.measurement import Measurement
 from selector.profiling.memory import give_back_freed_memory, peak_rss_of_fork
-from selector.profiling.pace import between
+from selector.profiling.pace import Pace, between
 from selector.profiling.protocol import Settings, Tracker
 from selector.profiling.results import ColdResult, to_json
 from selector.profiling.runtimes.base import Batch, ModelFile, Runtime
@@ -79,9 +79,10 @@ def life(
                 give_back_freed_memory()  # the model waits beside others, and has used more to load than it keeps
             yield {"event": "cold", "result": to_json(cold)} if wanted.cold else {"event": "loaded"}
             if wanted.steady:
-                gauge = runtime.gauge if runtime.device == "cpu" else None
-                tracker = Tracker(settings, second_s, gauge.powers if gauge else None)
-                yield from timed(Timing(step, tracker, meter(runtime.device), job.threads, gauge))
+                on_cpu = runtime.device == "cpu"
+                tracker = Tracker(settings, second_s, runtime.gauge.powers if on_cpu else None)
+                gauges = [gauge for gauge in (runtime.gauge, runtime.state_gauge) if gauge and on_cpu]
+                yield from timed(Timing(step, tracker, meter(runtime.device), job.threads, gauges))
         finally:
             del step  # it holds the model, which is let go of now
     if not wanted.steady:
@@ -96,17 +97,19 @@ class Timing:
     tracker: Tracker
     meter: Meter
     threads: int
-    gauge: Gauge | None = None  # that the pace is read by; None: nobody reads it
+    gauges: Sequence[Gauge] = ()  # that the pace is read by, and then the machine's state; empty: nobody reads it
     spent: list[tuple[float | None, int]] = field(default_factory=list)  # of each window: joules, inferences
 
     def take_window(self) -> None:
         """Time one window, and read the energy before and after it, and around that the pace where it counts."""
-        first_pace = self.gauge.read(self.threads) if self.gauge else None
+        first_pace = self._read_pace()
         before = self.meter.read()
         taken = take_and_count(self.step, self.tracker, self.threads)
         self.spent.append((self.meter.spent(before, self.meter.read()), taken.inferences))
-        beside = between(first_pace, self.gauge.read(self.threads)) if self.gauge and first_pace else None
-        self.tracker.add(taken.samples, taken.others, beside)
+        self.tracker.add(taken.samples, taken.others, between(first_pace, self._read_pace()) or None)
+
+    def _read_pace(self) -> Pace:
+        return tuple(ms for gauge in self.gauges for ms in gauge.read(self.threads))
 
     def release(self) -> None:
         """Let go of the model, which the step holds."""

@@ -4,9 +4,6 @@ The first session keeps its pace as the machine's reference, in files under `SEL
 that it was read by (`gauges`); later ones give their figures at that pace, whatever the machine's was. It stays: a
 reference that moved would move every figure with it. Who removes a file lets the next session take another one; figures
 of the former and of the new do not compare.
-
-Workloads beyond those that figures go with move none: they tell in which state the machine is (`states`), and of them
-the file keeps the fastest state that any session has found. Figures of a slower one are marked unstable.
 """
 
 import hashlib
@@ -17,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import exp, hypot, isfinite
 from pathlib import Path
-from statistics import NormalDist, median
+from statistics import NormalDist
 from typing import Any
 
 from selector import resources
@@ -26,18 +23,13 @@ from selector.hardware.machine import Machine
 from selector.profiling.gauges import Gauge
 from selector.profiling.jobs import ModelJob
 from selector.profiling.keeping import write_whole
-from selector.profiling.measurement import Measurement, OwnPace
+from selector.profiling.measurement import Measurement
 from selector.profiling.pace import Pace, middle
 from selector.profiling.protocol import Settings
 from selector.profiling.runtimes import runtime
 from selector.profiling.states import faster_paces
 
 TOO_FAR = "the machine was too far from its reference pace"
-SLOWER_STATE = "the machine was in a slower state than it can be"
-
-SLOWER = 1.25
-"""How many times as long a workload that tells the state takes in a slower one at least: more than one state's moments
-differ by on days that are not alike."""
 
 P90_CONFIDENCE = 0.99
 """Of the bound of a 90th percentile (`intervals.p90_bound`)."""
@@ -74,9 +66,9 @@ class MachinePace:
         return resources.home() / "pace" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
     def hear(self, pace: Sequence[float] | None) -> None:
-        """Take in the pace of a window; None: nobody read it, or other work disturbed it."""
+        """Take in the pace of a window, whose first times are this gauge's; None: not read, or disturbed."""
         if pace is not None:
-            self.heard.append(tuple(pace))
+            self.heard.append(tuple(pace)[: len(self.gauge.workloads)])
 
     def reference(self) -> Reference | None:
         """The pace that this session's figures are given at; None where nothing was heard and none is kept.
@@ -103,49 +95,28 @@ class MachinePace:
         own = figure.pace
         if (reference := self.reference()) is None:  # no window was left alone: this session's own, which nobody keeps
             reference = self._reference = Reference(own.ms, figure.windows, _now())
-        ms = reference.ms[: len(own.ms)]
-        factor = own.sensitivity.factor(own.ms, ms)
-        doubt = own.sensitivity.doubt(own.ms, ms, blur=own.blur, astray=ASTRAY)
+        factor = own.sensitivity.factor(own.ms, reference.ms)
+        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, astray=ASTRAY)
         p50 = figure.p50 * factor
         reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * p50 * doubt
         high = p50 + hypot(figure.high * factor - p50, reach)
         p90 = None
         if figure.p90 is not None:  # a bound, so what the factor may be wrong by counts against it
             p90 = max(high, figure.p90 * factor * exp(NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
-        reasons = [figure.reason] if figure.reason else []
+        stable, reason = figure.stable, figure.reason
         if reach > settings.spread * p50:
-            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, ms, strict=True))
-            reasons.append(f"{TOO_FAR} ({ran} times it)")
-        if (times := self._times_the_state(own, reference)) >= SLOWER:
-            reasons.append(f"{SLOWER_STATE} ({times:.2f} times)")
+            ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, reference.ms, strict=True))
+            stable, reason = False, "; ".join(filter(None, (reason, f"{TOO_FAR} ({ran} times it)")))
         return replace(
             figure,
             p50=p50,
             low=max(0.0, p50 - hypot(p50 - figure.low * factor, reach)),
             high=high,
             p90=p90,
-            stable=not reasons,
-            reason="; ".join(reasons) or None,
-            pace=replace(own, reference=ms),
+            stable=stable,
+            reason=reason,
+            pace=replace(own, reference=reference.ms),
         )
-
-    def _times_the_state(self, own: OwnPace, reference: Reference) -> float:
-        """How many times as long as in the fastest state the workloads took that tell it; 1 where there are none.
-
-        As if the first one, which computes, had taken as long as at the reference: what slows all computing is no
-        state. A state that is faster than any before becomes the one that is kept.
-        """
-        if not own.state:
-            return 1.0
-        went, compute = len(own.ms), own.ms[0] / reference.ms[0]
-        found = tuple(ms / compute for ms in own.state)
-        times = median(a / b for a, b in zip(found, reference.ms[went:], strict=True))
-        if times <= 1 / SLOWER:
-            self._reference = replace(reference, ms=(*reference.ms[:went], *found))
-            if reference.kept:
-                with suppress(OSError):  # a later session will find it again
-                    write_whole(self.place, self._file(self._reference))
-        return times
 
     def as_json(self) -> dict[str, Any] | None:
         """What the session's document tells; None before a reference is there."""
@@ -166,16 +137,12 @@ class MachinePace:
         """The middle of what was heard, in the machine's faster state where it had two (`states`)."""
         return middle([self.heard[i] for i in faster_paces(self.heard)])
 
-    def _file(self, reference: Reference) -> dict[str, Any]:
-        told = {"ms": reference.ms, "readings": reference.readings, "at": reference.at}
-        return {"of": self._of(), "reference": told}
-
     def _of(self) -> dict[str, Any]:
         """What a reference follows from: the machine, and the library that computes the workloads."""
-        machine = self.machine.as_json()
+        machine, library = self.machine.as_json(), self.gauge.library
         return {
             **self._read_by(),
-            **{library: installed_version(library) for library in self.gauge.libraries},
+            library: installed_version(library),
             **{name: machine[name] for name in COMPARED},
         }
 
@@ -197,7 +164,7 @@ class MachinePace:
     def _taken(self) -> Reference:
         """A new reference, kept where it can be written; or one that another session has kept meanwhile."""
         found = Reference(self._usual(), len(self.heard), _now())
-        data = self._file(found)
+        data = {"of": self._of(), "reference": {"ms": found.ms, "readings": found.readings, "at": found.at}}
         place = self.place
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -28,9 +28,9 @@ from typing import Any, Callable, Iterable, Sequence  # noqa: UP035 - as Python 
 
 import numpy as np
 
-# the allocator is left as it is: ONNX Runtime keeps memory in an arena of its own. Nobody looks for other work, nor
-# reads the pace: what is to be deployed on has no other work. A process holds one model at a time, so no inference is
-# left out
+# the allocator is left as it is: ONNX Runtime keeps memory in an arena of its own. Nobody looks for other work, reads
+# the pace or leaves windows of a slower state out: what is to be deployed on has no other work. A process holds one
+# model at a time, so no inference is left out
 PROTOCOL_VERSION = "7"
 WINDOW_S = 0.05
 MIN_WINDOW = 2

@@ -144,6 +144,11 @@ class Levelled:
     sensitivity: Sensitivity | None = None
 
     @property
+    def given_up(self) -> bool:
+        """Whether windows of all states count, since those of the faster one are too few and the rest too many."""
+        return bool(self.states.slower) and not self.left_out
+
+    @property
     def left_out(self) -> int:
         """Windows of the steady state that do not count, since the machine was in a slower one."""
         return len(self.states.fast) + len(self.states.slower) - len(self.windows)
@@ -202,6 +207,8 @@ class Tracker:
             return False
         if self.timed_s >= self.settings.deadline_s:
             return len(self.windows) > self.steady_from
+        if self._steady().given_up:
+            return True
         return self._doubt() is None and self._tail_done()
 
     @property
@@ -266,7 +273,7 @@ class Tracker:
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
         low, high = median_interval_of_windows(windows, self.settings.confidence)
-        mostly_slower = steady.states.mostly_slower(self.settings.drift)
+        mostly_slower = steady.states.mostly_slower()
         reasons = [why for why in (self._doubt(), self._crowd(), mostly_slower) if why]
         return Measurement(
             p50=float(np.median(samples)),
@@ -294,10 +301,8 @@ class Tracker:
     def _level(self) -> Levelled:
         places = [] if self.steady_from is None else self._places[self.steady_from :]
         taken = [self._taken[place].samples for place in places]
-        states = apart([float(np.median(window)) for window in taken], [self._taken[place].pace for place in places])
-        counts = states.fast
-        if self._too_much([taken[i] for i in states.slower]) and 2 * len(counts) < self.settings.min_windows:
-            counts = list(range(len(taken)))  # the faster state is not worth waiting for
+        states = self._states(taken, [self._taken[place].pace for place in places])
+        counts = list(range(len(taken))) if self._given_up(states, taken) else states.fast
         windows, places = [taken[i] for i in counts], [places[i] for i in counts]
         paces = [pace for place in places if (pace := self._taken[place].pace) is not None]
         if self.pace_powers is None or len(windows) < ENOUGH or len(paces) < len(windows):
@@ -305,6 +310,16 @@ class Tracker:
         paces = sound([pace[: len(self.pace_powers)] for pace in paces])
         sensitive = sensitivity(windows, paces, self.pace_powers)
         return Levelled(at_pace(windows, paces, middle(paces), sensitive), places, states, paces, sensitive)
+
+    def _states(self, windows: Sequence[Sequence[float]], paces: Sequence[Pace | None]) -> States:
+        """The states of steady windows: one, where disturbed windows count or the model does not care."""
+        states = apart([float(np.median(window)) for window in windows], paces)
+        cares = states.times is not None and states.times > 1 + self.settings.drift
+        return states if cares and not self.crowded else States(list(range(len(windows))), [], None)
+
+    def _given_up(self, states: States, windows: Sequence[Sequence[float]]) -> bool:
+        """Whether the machine's faster state is not worth waiting for."""
+        return len(states.fast) < self.settings.min_windows and self._too_much([windows[i] for i in states.slower])
 
     def _own_pace(self) -> OwnPace | None:
         steady = self._steady()

@@ -281,14 +281,18 @@ def _left_out(figure: Measurement) -> str:
     disturbed = f"; {figure.disturbed} disturbed windows left out" if figure.disturbed else ""
     if figure.slower_times is None:
         return disturbed
-    slower = f"{figure.slower} windows of a slower state of the machine left out ({figure.slower_times:.2f} times)"
+    slower = f"{figure.slower} windows left out that took {figure.slower_times:.2f} times as long"
     return f"{disturbed}; {slower}"
 
 
 def reference_note(gauge: Gauge, reference: Pace) -> str:
-    """Which pace a figure is given at, as its source tells it: of the workloads that it goes with."""
-    went = reference[: len(gauge.powers)]
-    return f"{AT_PACE} ({gauge.short} take {' and '.join(f'{ms:.4g}' for ms in went)} ms)"
+    """Which pace a figure is given at, as its source tells it."""
+    return f"{AT_PACE} ({gauge.short} take {' and '.join(f'{ms:.4g}' for ms in reference)} ms)"
+
+
+def state_note(gauge: Gauge) -> str:
+    """What comes before the time that tells the machine's state, as a figure's source tells it."""
+    return f"{gauge.short} took "
 
 
 def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> str:
@@ -297,5 +301,7 @@ def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> st
         return ""
     ran = " and ".join(f"{own / ms:.3f}" for own, ms in zip(pace.ms, pace.reference, strict=True))
     powers = " and ".join(f"{power:.2f}" for power in pace.sensitivity.powers)
-    reference = reference_note(runtime(job.runtime).gauge, pace.reference)
-    return f"; {reference}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}"
+    kind = runtime(job.runtime)
+    reference = reference_note(kind.gauge, pace.reference)
+    state = f"; {state_note(kind.state_gauge)}{pace.state[0]:.4g} ms" if kind.state_gauge and pace.state else ""
+    return f"; {reference}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}{state}"

@@ -1,5 +1,6 @@
 """What a broken run has left in the store, so that the next one does not measure it again."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,9 +9,10 @@ from selector.evidence.record import Record
 from selector.profiling.agreement import LOSSY
 from selector.profiling.intervals import P90_SAMPLES
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
-from selector.profiling.machine_pace import SLOWER_STATE, TOO_FAR, Paces
+from selector.profiling.machine_pace import TOO_FAR, Paces
+from selector.profiling.machine_state import SLOWER, SLOWER_STATE, MachineStates
 from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
-from selector.profiling.results import AT_PACE, Scribe, conditions, reference_note
+from selector.profiling.results import AT_PACE, Scribe, conditions, reference_note, state_note
 from selector.profiling.runtimes import runtime
 
 MAX_AGE = timedelta(hours=24)
@@ -60,6 +62,7 @@ def find_kept(
     records: Iterable[Record],
     scribe: Scribe,
     paces: Paces,
+    states: MachineStates,
     *,
     now: datetime | None = None,
     max_age: timedelta = MAX_AGE,
@@ -69,7 +72,8 @@ def find_kept(
 
     A figure that never settled counts as measured: it is what the deadline allows. A latency without a p90 does not
     where the samples of one cost clearly less than `tail_budget_s`: it was measured without `--p90`. Nor does one at
-    another pace than the machine keeps by its runtime's gauge (`paces`), or from a moment too far from it.
+    another pace than the machine keeps by its runtime's gauge (`paces`), or from a moment too far from it, or in a
+    slower state than the machine can be in (`states`).
     """
     since = (now or datetime.now(UTC)) - max_age
     usable = [
@@ -82,7 +86,7 @@ def find_kept(
     newest: dict[tuple[object, str], Record] = {}
     for record in sorted(usable, key=lambda r: r.recorded_at):
         newest[record.conditions, record.figure.metric.name] = record
-    search = _Search(scribe, newest, tail_budget_s, paces)
+    search = _Search(scribe, newest, tail_budget_s, paces, states)
     cold = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.cold(job))}
     steady = {job: found for job in jobs if isinstance(job, InferenceJob) and (found := search.steady(job))}
     trained = {job: found for job in jobs if isinstance(job, TrainingJob) and (found := search.trained(job))}
@@ -103,6 +107,7 @@ class _Search:
     newest: dict[tuple[object, str], Record]
     tail_budget_s: float
     paces: Paces
+    states: MachineStates
 
     def of(self, job: Job, metrics: Iterable[str], *, batch_size: int | None = None) -> list[Record]:
         """The records of all `metrics`; empty where one is missing or is of other weights, calibration or settings."""
@@ -141,8 +146,14 @@ class _Search:
             return True
         pace = self.paces.of(job)
         reference = pace.kept()
-        elsewhere = TOO_FAR in source or SLOWER_STATE in source
+        elsewhere = TOO_FAR in source or SLOWER_STATE in source or self._in_slower_state(job, source)
         return not elsewhere and reference is not None and reference_note(pace.gauge, reference) in source
+
+    def _in_slower_state(self, job: InferenceJob, source: str) -> bool:
+        """Whether the machine has been found in a faster state since."""
+        gauge, fastest = runtime(job.runtime).state_gauge, self.states.of(job).fastest()
+        told = re.search(rf"{re.escape(state_note(gauge))}([\d.]+) ms", source) if gauge else None
+        return told is not None and fastest is not None and float(told[1]) >= SLOWER * fastest
 
     def trained(self, job: TrainingJob) -> list[Record]:
         records = self.of(job, TRAINING)

@@ -20,6 +20,7 @@ from selector.profiling.files import agreement_place, model_recipe, reference_re
 from selector.profiling.jobs import Failure, InferenceJob, Job, ModelJob, ThroughputJob, TrainingJob, job_to_json
 from selector.profiling.lanes import SET_MEMORY, halls, lanes, sets
 from selector.profiling.machine_pace import Paces
+from selector.profiling.machine_state import MachineStates
 from selector.profiling.material import Material
 from selector.profiling.measurement import Measurement
 from selector.profiling.memory import free_memory
@@ -80,11 +81,13 @@ class Session:
     environment: dict[str, Any] = field(init=False)
     fingerprint: str = field(init=False)
     paces: Paces = field(init=False)
+    states: MachineStates = field(init=False)
 
     def __post_init__(self) -> None:
         self.environment = environment(self.machine)
         self.fingerprint = fingerprint(self.environment)
         self.paces = Paces(self.machine)
+        self.states = MachineStates(self.machine)
 
     @property
     def _scribe(self) -> Scribe:
@@ -93,7 +96,7 @@ class Session:
     def resume(self, jobs: Sequence[Job], stored: Sequence[Record]) -> Kept:
         """Take over what `stored` holds of `jobs`, so that `run` does not measure it again, and return it."""
         budget_s = self.thoroughness.inference.tail_budget_s
-        self.kept = find_kept(jobs, stored, self._scribe, self.paces, tail_budget_s=budget_s)
+        self.kept = find_kept(jobs, stored, self._scribe, self.paces, self.states, tail_budget_s=budget_s)
         self.records += self.kept.records
         return self.kept
 
@@ -204,7 +207,8 @@ class Session:
             elif event["event"] == "measured":
                 self.timed_s += event["timed_s"]
                 figure = Measurement.from_json(event["result"])
-                self._keep(job, version, self.paces.of(job).at_reference(figure, self.thoroughness.inference))
+                figure = self.paces.of(job).at_reference(figure, self.thoroughness.inference)
+                self._keep(job, version, self.states.of(job).judged(figure))
                 self.listener.done(1)
             elif event["event"] == "failed":
                 if event["outcome"] == "out-of-memory" and event.get("beside"):
@@ -217,7 +221,7 @@ class Session:
     def _reference(self, job: InferenceJob) -> dict[str, Any] | None:
         """What a lossy job is compared with, and where the result is kept; None for another job, and without it."""
         reference = reference_recipe(job, self.material)
-        if reference is None or not reference.path.exists():
+        if reference is None or not reference.is_there():
             return None
         kept, of = agreement_place(job, self.material, self.fingerprint)
         return {"logits": str(reference.path), "images": reference.images_folder, "kept": str(kept), "of": of}

@@ -9,6 +9,7 @@ them from noise. Pure arithmetic.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 from selector.profiling.pace import Pace
@@ -20,17 +21,24 @@ of one state differ by less, one from the next in order of size."""
 FEWEST = 3
 """Windows that make the faster state one, and not luck."""
 
+SHARE = 0.1
+"""Of many readings of a session, those that make the faster state one: a cold processor's first are a few."""
+
+FEWEST_SLOWER = 2
+"""Windows that make a slower state one: a single one was hit by something."""
+
 LEAST_MS = 0.001
 """What two states differ by at least: steps of a clock are none."""
 
 
-def faster_state(middles: Sequence[float], *, fewest_slower: int = 1) -> list[int]:
+def faster_state(middles: Sequence[float], *, fewest: int = FEWEST, fewest_slower: int = FEWEST_SLOWER) -> list[int]:
     """Which windows are of the machine's fastest state, by their medians in milliseconds: all of them where it had one.
 
-    In their own order. The state ends where nothing lies for GAP and more, and `fewest_slower` windows lie beyond.
+    In their own order. The state ends where nothing lies for GAP and more; `fewest` windows and more are of it, and
+    `fewest_slower` and more are not.
     """
     ordered = sorted(middles)
-    for i in range(FEWEST, len(ordered) + 1 - fewest_slower):
+    for i in range(fewest, len(ordered) + 1 - fewest_slower):
         if ordered[i] >= GAP * ordered[i - 1] and ordered[i] - ordered[i - 1] >= LEAST_MS:
             return [place for place, middle in enumerate(middles) if middle < ordered[i]]
     return list(range(len(middles)))
@@ -40,12 +48,12 @@ def faster_paces(paces: Sequence[Pace]) -> list[int]:
     """Which readings of the pace are of the machine's fastest state, by each of the workloads.
 
     Where threads work on one of these together, it is slower in a slower state, whatever becomes of a model. A reading
-    or two that an interrupt fell on are no state.
+    or two that an interrupt fell on are no state. All of them, where the workloads do not agree.
     """
-    found = set(range(len(paces)))
+    found, fewest = set(range(len(paces))), max(FEWEST, ceil(SHARE * len(paces)))
     for times in zip(*paces, strict=True):
-        found &= set(faster_state(times, fewest_slower=FEWEST))
-    return sorted(found)
+        found &= set(faster_state(times, fewest=fewest, fewest_slower=FEWEST))
+    return sorted(found) if len(found) >= FEWEST else list(range(len(paces)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,12 @@ class States:
     slower: list[int]
     times: float | None  # how many times as long the model took in the slower ones; None: there are none
 
-    def mostly_slower(self, least: float) -> str | None:
-        """That most windows are of slower states, where the model takes longer by the share `least`; or None."""
-        if self.times is None or self.times <= 1 + least or len(self.slower) < len(self.fast):
+    def mostly_slower(self) -> str | None:
+        """That most windows are of slower states, in words; None where they are not."""
+        if self.times is None or len(self.slower) < len(self.fast):
             return None
         both = len(self.fast) + len(self.slower)
-        return f"the machine was in a slower state in {len(self.slower)} of {both} windows ({self.times:.2f} times)"
+        return f"{len(self.slower)} of {both} windows took {self.times:.2f} times as long as the rest"
 
 
 def apart(middles: Sequence[float], paces: Sequence[Pace | None]) -> States:
@@ -72,5 +80,6 @@ def apart(middles: Sequence[float], paces: Sequence[Pace | None]) -> States:
     if len(both := calm & set(fast)) >= FEWEST:
         fast = sorted(both)
     slower = sorted(set(range(len(middles))) - set(fast))
-    times = median(middles[i] for i in slower) / median(middles[i] for i in fast) if slower and fast else None
+    usual = median(middles[i] for i in fast) if fast else 0.0
+    times = median(middles[i] for i in slower) / usual if slower and usual > 0 else None
     return States(fast, slower, times)

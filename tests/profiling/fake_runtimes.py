@@ -81,9 +81,7 @@ class OwnGauge(Fake):
     """Read by a gauge of its own, whose workloads sleep for two and for four milliseconds."""
 
     name = "own-gauge"
-    gauge = Gauge(
-        ("a nap", "a longer nap"), "a nap and a longer one", ("numpy",), (0.5, 0.5), _two_naps, 1, threaded=True
-    )
+    gauge = Gauge(("a nap", "a longer nap"), "a nap and a longer one", "numpy", (0.5, 0.5), _two_naps, 1, threaded=True)
 
 
 class Misfortune(Fake):

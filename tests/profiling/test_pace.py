@@ -137,9 +137,9 @@ def test_the_pace_is_read_beside_each_window_where_it_counts() -> None:
             assert threads == 1
             return next(told)
 
-    gauge = Told(NUMPY.workloads, NUMPY.short, NUMPY.libraries, PRIOR, NUMPY.make, repeats=1)
+    gauge = Told(NUMPY.workloads, NUMPY.short, NUMPY.library, PRIOR, NUMPY.make, repeats=1)
     tracker = Tracker(SETTINGS, pace_powers=PRIOR)
-    Timing(lambda: None, tracker, energy.Meter(()), 1, gauge).take_window()
+    Timing(lambda: None, tracker, energy.Meter(()), 1, [gauge]).take_window()
     assert tracker.quiet_pace == (2.0, 2.0)
     # nobody asks for it any more: `told` is at its end
     Timing(lambda: None, Tracker(SETTINGS), energy.Meter(()), 1).take_window()

@@ -22,6 +22,7 @@ from selector.evidence.store import open_store
 from selector.hardware.machine import detect
 from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJob
 from selector.profiling.machine_pace import Paces
+from selector.profiling.machine_state import MachineStates
 from selector.profiling.material import Material
 from selector.profiling.measurement import Measurement
 from selector.profiling.results import ColdResult, Rate, Scribe, TrainingResult
@@ -45,7 +46,7 @@ def records(
 
 
 def kept_of(jobs: Sequence[Job], stored: Sequence[Record], scribe: Scribe, **rest: Any) -> Kept:
-    return find_kept(jobs, stored, scribe, Paces(detect()), **rest)
+    return find_kept(jobs, stored, scribe, Paces(detect()), MachineStates(detect()), **rest)
 
 
 def test_what_is_there_is_kept_part_by_part() -> None:

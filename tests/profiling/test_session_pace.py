@@ -10,7 +10,8 @@ from session_parts import QUICK, SMALL, fake, session
 
 from selector.evidence.record import Record
 from selector.profiling.jobs import InferenceJob
-from selector.profiling.machine_pace import SLOWER_STATE, TOO_FAR
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.machine_state import SLOWER_STATE
 from selector.profiling.results import AT_PACE
 from selector.profiling.session import Session
 
@@ -88,15 +89,17 @@ def test_a_block_in_the_runtime_is_read_beside_its_models_for_the_machines_state
     assert re.search(
         rf"{AT_PACE} \(workloads that compute and move data take [\d.]+ and [\d.]+ ms\)", p50.figure.source
     )
+    assert re.search(r"; an inverted residual block in \w+( Runtime)? took [\d.]+ ms", p50.figure.source)
     (told,) = made.paces.as_json()
-    assert len(told["workloads"]) == len(told["reference_ms"]) == len(told["session_ms"]) == 3
-    assert "an inverted residual block" in told["workloads"][2]
+    assert len(told["reference_ms"]) == len(told["session_ms"]) == 2
+    (fastest,) = made.states.as_json()
+    assert fastest["read_by"].endswith(" on 1 thread")
     assert session().resume([job], made.records).steady == {job}
-    # in a slower state than there has been a figure is not called stable, and is measured again
-    place = made.paces.of(job).place
+    # in a slower state than there has been a figure is not called stable, and is measured again, as are those before
+    place = made.states.of(job).place
     kept = json.loads(place.read_text())
-    kept["reference"]["ms"][2] /= 2
-    place.write_text(json.dumps(kept))
+    place.write_text(json.dumps({**kept, "fastest_ms": kept["fastest_ms"] / 2}))
+    assert not session().resume([job], made.records).steady
     later = session(settings=PACED)
     later.run([job])
     (p50,) = (r for r in later.records if r.figure.metric.name == "latency_ms_p50")

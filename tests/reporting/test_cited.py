@@ -12,7 +12,8 @@ from selector.evidence.record import FreezePoint, Record
 from selector.evidence.store import open_store
 from selector.hardware.loading import load_profiles
 from selector.profiling.jobs import InferenceJob, TrainingJob
-from selector.profiling.machine_pace import SLOWER_STATE, TOO_FAR
+from selector.profiling.machine_pace import TOO_FAR
+from selector.profiling.machine_state import SLOWER_STATE
 from selector.profiling.measurement import Measurement, OwnPace
 from selector.profiling.pace import Sensitivity
 from selector.profiling.results import ColdResult, Scribe, TrainingResult
@@ -48,12 +49,14 @@ def _measured_here() -> list[Record]:
     settled = Measurement(10.0, 9.9, 10.1, 11.0, 70, 7, 20, True, None)
     unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±2%")
     sensitive = Sensitivity((0.4, -0.1), ((0.0, 0.0), (0.0, 0.0)))
-    pace = OwnPace((0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, blur=(0.0, 0.0), reference=(0.09, 0.25))
+    pace = OwnPace(
+        (0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, blur=(0.0, 0.0), reference=(0.09, 0.25), state=(0.24,)
+    )
     at_pace = replace(settled, pace=pace)
     too_far = replace(at_pace, stable=False, reason=f"{TOO_FAR} (1.11 and 1.20 times it)")
     other_state = replace(at_pace, stable=False, reason=f"{SLOWER_STATE} (1.63 times)")
     left_out = replace(settled, disturbed=2, slower=3, slower_times=1.6)
-    rare = replace(left_out, stable=False, reason="the machine was in a slower state in 20 of 30 windows (1.60 times)")
+    rare = replace(left_out, stable=False, reason="20 of 30 windows took 1.60 times as long as the rest")
     job = InferenceJob("resnet18", "onnxruntime", "fp32", 224, 2)
     step = TrainingJob("resnet18", FreezePoint("head", 9, 9), "fp32", 224, 2, 8)
     cold = ColdResult(100.0, 20.0, 10**8, 10**7)

@@ -73,7 +73,8 @@ class Runtime(ABC):
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"  # what computes, and whose energy counts
     side_by_side: ClassVar[bool] = False  # whether models are timed in one process, see `turns`
     by_default: ClassVar[bool] = True  # whether it is measured where nobody names runtimes
-    gauge: ClassVar[Gauge] = NUMPY  # what the pace beside its models is read by, where a CPU computes
+    gauge: ClassVar[Gauge] = NUMPY  # what the pace beside its models is read by, where a CPU computes …
+    state_gauge: ClassVar[Gauge | None] = None  # … and the machine's state (`states`); None: by nothing beside that
 
     def __init__(self, model: ModelFile, *, precision: str, threads: int) -> None:
         self.model = model

@@ -8,11 +8,10 @@ threads of a shared AMD EPYC, 0.40 ms in its slower state. Its weights are const
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selector.profiling.gauges import NUMPY, Gauge, Work
+from selector.profiling.gauges import Gauge, Work
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -23,19 +22,16 @@ INPUT, OUTPUT = "image", "answer"
 INNER = 72  # channels
 
 
-def watching(runtime: str, library: str, load: Callable[[int], Work]) -> Gauge:
-    """numpy's workloads and, for the machine's states, the block in a runtime: `load` loads it for so many threads."""
-
-    def make(threads: int) -> tuple[Work, ...]:
-        return (*NUMPY.make(threads), load(threads))
-
+def block_gauge(runtime: str, library: str, load: Callable[[int], Work]) -> Gauge:
+    """The block in a runtime, of which `load` makes a workload for so many threads; a distribution brings it."""
     block = f"an inverted residual block of {SHAPE[1]}, {INNER} and {SHAPE[1]} channels at {SHAPE[2]} by {SHAPE[3]}"
-    return replace(
-        NUMPY,
-        workloads=(*NUMPY.workloads, f"{block} in fp32, {runtime}"),
-        watched=f"an inverted residual block in {runtime}",
-        libraries=(*NUMPY.libraries, library),
-        make=make,
+    return Gauge(
+        workloads=(f"{block} in fp32, {runtime}",),
+        short=f"an inverted residual block in {runtime}",
+        library=library,
+        powers=(),
+        make=lambda threads: (load(threads),),
+        repeats=5,
         threaded=True,
     )
 

@@ -10,7 +10,7 @@ folder). Beside models lie the fp32 logits that lossy ones are compared with.
 
 import hashlib
 import json
-import shutil
+import os
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -149,13 +149,14 @@ def making(wanted: Recipe) -> Iterator[float]:
     """
     if wanted.is_there():
         return
-    if wanted.folder.exists():  # what is left of one that is not whole any more
-        shutil.rmtree(wanted.folder)
     with draft(wanted.folder.parent, ".making-") as made:
         file = made / FILE_NAMES[wanted.kind]
         notes = yield from _saving(wanted, file)
         about = {"recipe": asdict(wanted), "sha256": digest_of(file), "bytes": bytes_of(file), **notes}
         (made / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        if wanted.folder.exists() and not wanted.is_there():  # what is left of one that is not whole any more
+            with draft(wanted.folder.parent, ".making-") as aside, suppress(OSError):
+                os.rename(wanted.folder, aside / "lost")
         put_in_place(made, wanted.folder)
 
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 from selector.hardware.machine import Machine
 from selector.profiling.gauges import Work
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, distribution_of, installed, on_gpu
-from selector.profiling.runtimes.block_graph import BLOCK, INPUT, SHAPE, watching
+from selector.profiling.runtimes.block_graph import BLOCK, INPUT, SHAPE, block_gauge
 
 
 def _load_block(threads: int) -> Work:
-    """The block in the pool of threads that all sessions of the process share."""
+    """The block in the pool of threads that all sessions of the process share: a model has been loaded before."""
     import numpy as np
     import onnxruntime
 
@@ -38,7 +38,7 @@ class OnnxRuntime(Runtime):
     distribution: ClassVar[str] = "onnxruntime"
     module: ClassVar[str] = "onnxruntime"  # which other distributions bring, too: onnxruntime-gpu, -openvino, -directml
     loads = "onnx"
-    gauge = watching("ONNX Runtime", "onnxruntime", _load_block)
+    state_gauge = block_gauge("ONNX Runtime", "onnxruntime", _load_block)
 
     _session: Any = None  # onnxruntime publishes no types
     _pool_of: ClassVar[int | None] = None  # the process whose shared pool has been started

@@ -11,7 +11,7 @@ from selector.errors import MeasurementFailed
 from selector.hardware.machine import Machine
 from selector.profiling.gauges import Work
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, installed, on_cpu
-from selector.profiling.runtimes.block_graph import BLOCK, SHAPE, watching
+from selector.profiling.runtimes.block_graph import BLOCK, SHAPE, block_gauge
 
 # left alone, OpenVINO computes in bf16 or fp16 wherever the CPU has it, under the name of an fp32 model
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8-static": "f32"}
@@ -36,7 +36,7 @@ class OpenVINO(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16", "int8-static")
     distribution: ClassVar[str] = "openvino"
     loads = "onnx"
-    gauge = watching("OpenVINO", "openvino", _load_block)
+    state_gauge = block_gauge("OpenVINO", "openvino", _load_block)
 
     _model: Any = None  # openvino publishes no types
 

@@ -63,7 +63,7 @@ TORCH = Gauge(
         "a residual block of 64 channels at 28 by 28 in fp32, eager",
     ),
     short="an inverted residual block and a residual block",
-    libraries=("torch",),
+    library="torch",
     powers=(0.45, 0.4),
     make=_blocks,
     repeats=3,
