@@ -278,7 +278,7 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         raise NotComparable(f"nothing was measured; configurations that failed, as said above: {asked} of {asked}")
     if not quiet:
         unstable = sum(r.stable is False and r.figure.metric.name.endswith(("p50", "step_ms")) for r in session.records)
-        note = f"; {unstable} marked ~ never settled" if unstable else ""
+        note = f"; {unstable} marked ~ are unstable, and sources say why" if unstable else ""
         if session.timed_s:
             note += f"; {wall_s:.0f} s, {1 - session.timed_s / wall_s:.0%} of it outside timed work"
         if failed := len({failure.job for failure in session.failures if failure.whole}):
@@ -286,6 +286,22 @@ def _report(session: "Session", asked: int, wall_s: float, console: "Console", *
         console.print(f"{len(session.records)} figures are in the evidence store{note}")
         if at_pace := pace_note(session.paces.as_json()):
             console.print(at_pace, markup=False, highlight=False, soft_wrap=True)
+        if of_state := slower_note(session.records, session.states.as_json()):
+            console.print(of_state, markup=False, highlight=False, soft_wrap=True)
+
+
+def slower_note(records: Sequence["Record"], states: Sequence[dict[str, Any]]) -> str | None:
+    """That the machine was in a slower state than before, and what to do where that lasts; None where it was not."""
+    from selector.profiling.machine_state import SLOWER_STATE
+
+    slower = sum(SLOWER_STATE in r.figure.source for r in records if r.figure.metric.name == "latency_ms_p50")
+    places = [state["kept"] for state in states if state["kept"]]
+    if not slower or not places:
+        return None
+    return (
+        f"{slower} latencies are of a slower state of the machine than it has been in, so they are unstable; measure "
+        f"again later, or, if it will not come back, remove {' and '.join(places)}"
+    )
 
 
 def pace_note(paces: Sequence[dict[str, Any]]) -> str | None:

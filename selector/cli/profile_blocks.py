@@ -40,7 +40,7 @@ def by_block(grid: "Grid", machine: "Machine", output: "Path | None", *, as_json
             from selector.reporting.profile_page import render_blocks
 
             how = "torch-eager fp32, batch 1, blocks run and timed one after another in whole passes"
-            settled = "" if costs.total.stable else f" It never settled: {costs.total.reason}."
+            settled = "" if costs.total.stable else f" It is unstable: {costs.total.reason}."
             write(
                 render_blocks(
                     costs,

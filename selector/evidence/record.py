@@ -78,7 +78,7 @@ class Record:
     conditions: Conditions
     figure: Figure
     n: int | None = None  # samples behind a measurement
-    stable: bool | None = None  # False: the warm-up or the interval never settled; the figure is kept and marked
+    stable: bool | None = None  # False: it never settled, or is not of the usual machine; it is kept and marked
     fingerprint: str | None = None  # of the measuring environment; see hardware/fingerprint.py
     protocol: str | None = None  # version of the measuring protocol
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -1,8 +1,9 @@
 """The fastest state that this machine was found in (`states`): a run that saw a slower one alone is not trusted.
 
-A runtime's `state_gauge` tells the state beside its models. The fastest time that it took is kept in a file under
+A runtime's `state_gauge` tells the state beside its models. What it took in the fastest state is kept in a file under
 `SELECTOR_HOME/pace/`, one for each version of the runtime and number of threads. No figure is moved by it, since every
-model goes with a state as it likes: figures of a slower one are marked unstable.
+model goes with a state as it likes: figures of a slower one are marked unstable. Who removes a file, as after a lasting
+change of the machine, lets the next session begin with its own.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from selector.hardware.fingerprint import COMPARED
 from selector.hardware.machine import Machine
 from selector.profiling.jobs import ModelJob
 from selector.profiling.keeping import write_whole
-from selector.profiling.measurement import Measurement, OwnPace
+from selector.profiling.measurement import Measurement
 from selector.profiling.runtimes import runtime
 
 SLOWER_STATE = "the machine was in a slower state than it can be"
@@ -27,6 +28,9 @@ SLOWER_STATE = "the machine was in a slower state than it can be"
 SLOWER = 1.25
 """How many times as long what tells the state takes in a slower one at least: more than one state's moments differ by
 on days that are not alike."""
+
+FASTER = 0.9
+"""Of the fastest time, what a faster one is at most: the best of many moments is no state."""
 
 
 @dataclass(slots=True)
@@ -52,17 +56,15 @@ class MachineState:
     def judged(self, figure: Measurement) -> Measurement:
         """The figure, marked unstable where the machine has been in a faster state.
 
-        A stable one of a faster state than any before makes that the fastest.
+        A stable one that was clearly faster than any before makes its state the fastest.
         """
-        if figure.pace is None or not figure.pace.state:
+        found = figure.pace.state_at_reference(runtime(self.runtime).gauge.powers) if figure.pace else None
+        if figure.pace is None or found is None:
             return figure
-        found, fastest = self._found(figure.pace), self.fastest()
-        if fastest is None or max(found, figure.pace.state[0]) <= fastest / SLOWER:
-            if figure.stable:
-                self._keep(found)
-            return figure
-        times = found / fastest
-        if times < SLOWER:
+        fastest, seen = self.fastest(), max(found, figure.pace.state[0])  # no faster than it was
+        if figure.stable and (fastest is None or seen <= FASTER * fastest):
+            self._keep(seen)
+        if fastest is None or (times := found / fastest) < SLOWER:
             return figure
         why = f"{SLOWER_STATE} ({times:.2f} times)"
         return replace(figure, stable=False, reason="; ".join(filter(None, (figure.reason, why))))
@@ -75,16 +77,11 @@ class MachineState:
         kept = str(self.place) if self._kept() is not None else None
         return {"read_by": gauge.label(self.threads), "fastest_ms": fastest, "kept": kept}
 
-    def _found(self, own: OwnPace) -> float:
-        """What told the state, as it would be at the reference pace if it went with that as the runtime's models do."""
-        powers = runtime(self.runtime).gauge.powers
-        away = zip(own.ms, own.reference or own.ms, powers, strict=True)
-        return own.state[0] / prod(float((ms / reference) ** power) for ms, reference, power in away)
-
     def _of(self) -> dict[str, Any]:
         """What a state's time follows from: the machine, and the runtime."""
         machine, kind = self.machine.as_json(), runtime(self.runtime)
         return {
+            "runtime": self.runtime,
             "workloads": kind.state_gauge.workloads if kind.state_gauge else (),
             "threads": self.threads,
             "version": kind.version(),
@@ -93,7 +90,7 @@ class MachineState:
 
     def _kept(self) -> float | None:
         """What the file holds; None where there is none, or nothing that is a time."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             kept = json.loads(self.place.read_text(encoding="utf-8"))
             ms = float(kept["fastest_ms"])
             if isfinite(ms) and ms > 0 and kept["of"] == json.loads(json.dumps(self._of())):

@@ -1,6 +1,8 @@
 """What a configuration's measurement comes to: its figure, its bounds, and how far to trust it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Self
 
 from selector.profiling.pace import Pace, Sensitivity
@@ -17,6 +19,13 @@ class OwnPace:
     blur: tuple[float, ...]  # the standard deviation of `ms`, relative
     reference: Pace | None = None  # that the figure is given at; None: its own
     state: Pace = ()  # of the workloads beyond, which tell the machine's state
+
+    def state_at_reference(self, powers: Sequence[float]) -> float | None:
+        """What told the state, as it would be at the reference if it went with the pace by `powers`; None: nothing."""
+        if not self.state:
+            return None
+        away = zip(self.ms, self.reference or self.ms, powers, strict=True)
+        return self.state[0] / prod(float((ms / reference) ** power) for ms, reference, power in away)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

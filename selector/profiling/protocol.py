@@ -81,7 +81,7 @@ class Settings:
     min_windows: int = 9  # windows of steady state, spread over the rounds
     target: float = 0.02  # half width of the median's interval, relative to the median, were samples independent
     spread: float = 0.04  # … and with what windows differ by: the interval that is told
-    drift: float = 0.05  # the medians of the first and the second half may differ by so much
+    drift: float = 0.05  # the medians of the first and the second half, or of two states, may differ by so much
     confidence: float = 0.95
     tail_budget_s: float = 1.0  # samples for the p90 bound are collected where they cost no more than this
     deadline_s: float = 20.0
@@ -273,8 +273,8 @@ class Tracker:
         if not samples:
             raise ValueError("nothing measured in the steady state yet")
         low, high = median_interval_of_windows(windows, self.settings.confidence)
-        mostly_slower = steady.states.mostly_slower()
-        reasons = [why for why in (self._doubt(), self._crowd(), mostly_slower) if why]
+        of_states = steady.states.doubt(mixed=steady.given_up)
+        reasons = [why for why in (self._doubt(), self._crowd(), of_states) if why]
         return Measurement(
             p50=float(np.median(samples)),
             low=low,

@@ -292,7 +292,7 @@ def reference_note(gauge: Gauge, reference: Pace) -> str:
 
 def state_note(gauge: Gauge) -> str:
     """What comes before the time that tells the machine's state, as a figure's source tells it."""
-    return f"{gauge.short} took "
+    return f"{gauge.short} took, at that pace, "
 
 
 def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> str:
@@ -303,5 +303,6 @@ def _pace(job: InferenceJob, pace: OwnPace | None, as_timed: float | None) -> st
     powers = " and ".join(f"{power:.2f}" for power in pace.sensitivity.powers)
     kind = runtime(job.runtime)
     reference = reference_note(kind.gauge, pace.reference)
-    state = f"; {state_note(kind.state_gauge)}{pace.state[0]:.4g} ms" if kind.state_gauge and pace.state else ""
+    state_ms = pace.state_at_reference(kind.gauge.powers)
+    state = f"; {state_note(kind.state_gauge)}{state_ms:.4g} ms" if kind.state_gauge and state_ms else ""
     return f"; {reference}; as timed {as_timed:.4g} ms at {ran} times that, sensitivity {powers}{state}"

@@ -64,9 +64,9 @@ class States:
     slower: list[int]
     times: float | None  # how many times as long the model took in the slower ones; None: there are none
 
-    def mostly_slower(self) -> str | None:
-        """That most windows are of slower states, in words; None where they are not."""
-        if self.times is None or len(self.slower) < len(self.fast):
+    def doubt(self, *, mixed: bool) -> str | None:
+        """That most windows are of slower states, or, where a figure is of all (`mixed`), that some are; or None."""
+        if self.times is None or (len(self.slower) < len(self.fast) and not mixed):
             return None
         both = len(self.fast) + len(self.slower)
         return f"{len(self.slower)} of {both} windows took {self.times:.2f} times as long as the rest"

@@ -107,7 +107,7 @@ def _throughput(records: Sequence[Record]) -> Iterator[FigureTable]:
 
 
 def cell(record: Record | None) -> str:
-    """The figure with its interval's half width; ~ marks one that never settled, – one that there is not."""
+    """The figure with its interval's half width; ~ marks an unstable one, – one that there is not."""
     if record is None:
         return "–"
     mark = "~" if record.stable is False else ""

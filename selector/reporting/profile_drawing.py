@@ -42,7 +42,7 @@ def draw_roofline(chart: Roofline) -> "go.Figure":
             y=[short(p.gflops) for p in points],
             mode="markers",
             name=name,
-            # hollow where the time never settled
+            # hollow where the time is unstable
             marker={
                 "color": colour,
                 "size": 10,
@@ -92,7 +92,7 @@ def _symbol(point: Point) -> str:
 
 
 def _hover(point: Point) -> str:
-    doubt = "" if point.stable else ", never settled"
+    doubt = "" if point.stable else ", unstable"
     return (
         f"<b>{escape(point.backbone)}</b> {escape(point.runtime)} {point.precision}, {point.resolution} px, "
         f"batch {point.batch_size}<br>p50 {point.latency_ms:.2f} ms{doubt}<br>{point.gflops:,.1f} GFLOP/s at "

@@ -90,7 +90,7 @@ def _roofline_section(chart: Roofline, number: int) -> Section:
             "once: an approximation. Caches and fused layers can lift a point above the slope, 8-bit arithmetic above "
             "the fp32 roof.",
             "A colour is a runtime and precision, a shape a family: circle ResNet, square VGG, diamond EfficientNet, "
-            "triangle MobileNet. Hollow, and ~ in the table: a time that never settled.",
+            "triangle MobileNet. Hollow, and ~ in the table: an unstable time.",
         ),
         _picture(draw_roofline(chart), f"roofline-{number}"),
         ("backbone", "runtime", "px", "p50, ms", "FLOP/B", "GFLOP/s", "of the roof"),
@@ -114,7 +114,7 @@ def _figures_section(records: Sequence[Record]) -> Section:
                 str(at.threads or ""),
                 record.figure.metric.name,
                 shown(record.figure).text,
-                "" if record.stable is not False else "never settled",
+                "" if record.stable is not False else "unstable",
                 record.figure.source,
             )
         )

@@ -46,6 +46,11 @@ def test_a_run_in_a_slower_state_alone_is_not_called_stable() -> None:
     assert state().judged(figure(0.31, slowed=1.2)).stable
 
 
+def test_the_first_state_is_no_faster_than_it_was() -> None:
+    state().judged(figure(0.40, slowed=1.6))
+    assert state().fastest() == 0.40
+
+
 def test_a_faster_state_than_any_before_is_what_later_figures_are_held_against() -> None:
     assert state().judged(figure(0.40)).stable
     made = state()
@@ -60,7 +65,7 @@ def test_a_faster_state_than_any_before_is_what_later_figures_are_held_against()
     [
         figure(0.24, stable=False),
         figure(0.40, slowed=1.6),  # all computing is so slow that this would be 0.28, but nobody saw that
-        figure(0.35),  # not a state, but a good moment of one
+        figure(0.37),  # not a state, but a good moment of one
     ],
 )
 def test_what_is_unsure_makes_no_faster_state(unsure: Measurement) -> None:

@@ -1,5 +1,6 @@
 """What windows would have taken at another pace: on made-up windows whose truth is known."""
 
+import json
 from math import exp, pi
 
 import numpy as np
@@ -148,6 +149,6 @@ def test_the_pace_is_read_beside_each_window_where_it_counts() -> None:
 def test_a_figure_and_its_pace_go_through_a_pipe() -> None:
     found = paces(9)
     sensitive = sensitivity(slowed(found, PRIOR), found, PRIOR)
-    own = OwnPace(found[0], sensitive, 10.5, p90_as_timed=None, blur=blur(found), reference=found[1])
+    own = OwnPace(found[0], sensitive, 10.5, p90_as_timed=None, blur=blur(found), reference=found[1], state=(0.24,))
     figure = Measurement(10.0, 9.9, 10.1, None, 45, 9, 0, True, None, pace=own)
-    assert Measurement.from_json(to_json(figure)) == figure
+    assert Measurement.from_json(json.loads(json.dumps(to_json(figure)))) == figure

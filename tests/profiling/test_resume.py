@@ -24,7 +24,8 @@ from selector.profiling.jobs import InferenceJob, Job, ThroughputJob, TrainingJo
 from selector.profiling.machine_pace import Paces
 from selector.profiling.machine_state import MachineStates
 from selector.profiling.material import Material
-from selector.profiling.measurement import Measurement
+from selector.profiling.measurement import Measurement, OwnPace
+from selector.profiling.pace import Sensitivity
 from selector.profiling.results import ColdResult, Rate, Scribe, TrainingResult
 from selector.profiling.resume import COLD, MAX_AGE, Kept, find_kept
 from selector.profiling.runtimes import runtime
@@ -81,6 +82,26 @@ def test_a_p90_of_another_run_than_its_median_is_none() -> None:
     kept = kept_of([JOB], [*former, *later], SCRIBE)
     assert [r.figure.value for r in kept.records if "p" in r.figure.metric.name] == [60.0]
     assert not kept_of([JOB], [*former, *later], SCRIBE, tail_budget_s=15.0).steady
+
+
+def test_figures_of_a_slower_state_are_measured_again_once_a_faster_one_is_known(own_home: Path) -> None:
+    none = Sensitivity((0.0, 0.0), ((0.0, 0.0), (0.0, 0.0)))
+
+    def timed(block_ms: float, slowed: float = 1.0) -> Measurement:
+        pace = (0.10 * slowed, 0.30 * slowed)
+        return replace(
+            FIGURE, pace=OwnPace(pace, none, 2.0, 2.2, (0.0, 0.0), reference=(0.10, 0.30), state=(block_ms,))
+        )
+
+    paces, states = Paces(detect()), MachineStates(detect())
+    paces.of(JOB).hear((0.10, 0.30, 0.40))
+    paces.of(JOB).reference()
+    slow, slowed = records(JOB, timed(0.40)), records(JOB, timed(0.31, slowed=1.2))
+    assert kept_of([JOB], slow, SCRIBE).steady == {JOB}  # nothing else is known
+    assert states.of(JOB).judged(timed(0.24)).stable
+    assert kept_of([JOB], slow, SCRIBE).steady == frozenset()
+    assert kept_of([JOB], slowed, SCRIBE).steady == {JOB}  # all computing was slower then
+    assert kept_of([JOB], records(JOB, timed(0.24)), SCRIBE).steady == {JOB}
 
 
 def test_what_ran_to_its_deadline_is_not_measured_again_for_a_p90() -> None:

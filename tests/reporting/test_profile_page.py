@@ -28,7 +28,7 @@ def test_the_roof_bends_at_the_ridge_and_points_keep_their_place() -> None:
     roof, points = draw_roofline(chart).data
     assert (roof.x[1], roof.y[1]) == (10.0, 200.0)
     assert list(points.y) == [float(f"{p.gflops:.5g}") for p in chart.points]
-    # VGG, which is the faster one here, then ResNet, whose time never settled
+    # VGG, which is the faster one here, then ResNet, whose time is unstable
     assert points.marker.symbol == ("square", "circle-open")
 
 
@@ -48,7 +48,7 @@ def test_a_page_holds_its_figures_and_asks_nobody() -> None:
     page = render_profile("here", records, [roofline("here", records, Peaks(200.0, 20.0, 2, "a test"))], ["a note"])
     assert "Roofline of here, 2 threads" in page
     assert '<td class="n">~20.00</td>' in page
-    assert "never settled" in page
+    assert "unstable" in page
     assert "a &lt;b&gt;test&lt;/b&gt;" in page
     assert "default-src 'none'" in page
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)

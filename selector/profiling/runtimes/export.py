@@ -158,6 +158,8 @@ def making(wanted: Recipe) -> Iterator[float]:
             with draft(wanted.folder.parent, ".making-") as aside, suppress(OSError):
                 os.rename(wanted.folder, aside / "lost")
         put_in_place(made, wanted.folder)
+    if not wanted.is_there():
+        raise OSError(f"{wanted.folder} is not whole and could not be replaced; remove it")
 
 
 def _saving(wanted: Recipe, file: Path) -> Generator[float, None, dict[str, Any]]:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from selector.hardware.machine import Machine
-from selector.profiling.gauges import Work
+from selector.profiling.gauges import Gauge, Work
 from selector.profiling.runtimes.base import Availability, Batch, Logits, Runtime, distribution_of, installed, on_gpu
 from selector.profiling.runtimes.block_graph import BLOCK, INPUT, SHAPE, block_gauge
 
@@ -38,7 +38,7 @@ class OnnxRuntime(Runtime):
     distribution: ClassVar[str] = "onnxruntime"
     module: ClassVar[str] = "onnxruntime"  # which other distributions bring, too: onnxruntime-gpu, -openvino, -directml
     loads = "onnx"
-    state_gauge = block_gauge("ONNX Runtime", "onnxruntime", _load_block)
+    state_gauge: ClassVar[Gauge | None] = block_gauge("ONNX Runtime", "onnxruntime", _load_block)
 
     _session: Any = None  # onnxruntime publishes no types
     _pool_of: ClassVar[int | None] = None  # the process whose shared pool has been started
@@ -96,6 +96,7 @@ class OnnxRuntimeCuda(OnnxRuntime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "tf32", "fp16")
     distribution: ClassVar[str] = "onnxruntime-gpu"
     device = "gpu"
+    state_gauge = None
     side_by_side = True
 
     @classmethod
