@@ -237,6 +237,8 @@ def test_an_unwritable_output_is_told_before_the_work(run: Run, home: Path, tmp_
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     script = (
+        # of whom a shell started in the background children ignore it
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import fake_runtimes; from selector.profiling import runtimes; "
         "runtimes.RUNTIMES['misfortune'] = 'fake_runtimes:Misfortune'; "
         "from selector.cli.main import main; main()"
