@@ -55,7 +55,7 @@ class MachinePace:
 
     machine: Machine
     gauge: Gauge
-    threads: int | None  # of the models; None where the gauge does not go with them
+    threads: int  # of the models, where the gauge goes with them
     heard: list[Pace] = field(default_factory=list)  # window by window
     _reference: Reference | None = None
 
@@ -124,7 +124,7 @@ class MachinePace:
         if reference is None:
             return None
         return {
-            "read_by": self.gauge.label(self.threads),
+            "read_by": self.gauge.label(self.threads if self.gauge.threaded else None),
             **self._read_by(),
             "reference_ms": reference.ms,
             "reference_at": reference.at,
@@ -147,7 +147,7 @@ class MachinePace:
         }
 
     def _read_by(self) -> dict[str, Any]:
-        threads = {"threads": self.threads} if self.threads is not None else {}
+        threads = {"threads": self.threads} if self.gauge.threaded else {}
         return {"workloads": self.gauge.workloads, **threads}
 
     def _kept(self) -> Reference | None:
@@ -185,12 +185,12 @@ class Paces:
     """The paces of a session, by the gauges that its jobs' runtimes name."""
 
     machine: Machine
-    _of: dict[tuple[Gauge, int | None], MachinePace] = field(default_factory=dict)
+    _of: dict[tuple[Gauge, int], MachinePace] = field(default_factory=dict)
 
     def of(self, job: ModelJob) -> MachinePace:
         """By the gauge of the job's runtime, on its threads where those matter."""
         gauge = runtime(job.runtime).gauge
-        key = gauge, job.threads if gauge.threaded else None
+        key = gauge, job.threads if gauge.threaded else 1
         if key not in self._of:
             self._of[key] = MachinePace(self.machine, *key)
         return self._of[key]

@@ -213,6 +213,7 @@ def test_each_gauge_has_a_reference_of_its_own() -> None:
     served = [paces.of(job("onnxruntime", 1)), paces.of(job("openvino", 2)), paces.of(job("torch-compile", 2))]
     eager = [paces.of(job("torch-eager", 1)), paces.of(job("torch-eager", 2)), paces.of(job("torch-eager-nhwc", 2))]
     assert len({pace.place for pace in served}) == 1
+    assert served[0].place == MachinePace(MACHINE, NUMPY, 2).place
     assert len({pace.place for pace in [*eager, served[0]]}) == 3
     assert eager[1] is eager[2]
     served[0].hear((0.1, 0.3))
