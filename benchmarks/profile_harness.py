@@ -174,7 +174,7 @@ def summary(sessions: Sequence[Session]) -> dict[str, Any]:
 
 
 def worst(rows: Sequence[dict[str, Any]], reference_times: Sequence[float]) -> dict[str, float]:
-    """The worst errors up to a millisecond and at ten: at the machine's own pace, and where the reference is another."""
+    """The worst errors up to a millisecond and at ten, at the machine's own pace and where the reference is another."""
     here = [abs(times - 1) <= NEAR for times in reference_times]
 
     def of(*, near: bool, short: bool) -> list[float]:
