@@ -155,7 +155,9 @@ def peer(runtime: str, backbone: str, pixels: int, file: str) -> dict[str, Any]:
             if narrow or late:
                 extra_s.setdefault(rule, time.perf_counter() - begun)
         if "both" in extra_s:
-            return {"p50": median(times), "n": len(times), "wide": not enough["both"], "extra_s": extra_s}
+            width = max(independent, both)
+            found = {"p50": median(times), "n": len(times), "half_width": width, "wide": not enough["both"]}
+            return {**found, "extra_s": extra_s}
 
 
 def half_widths(times: list[float]) -> tuple[float, float]:

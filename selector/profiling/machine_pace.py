@@ -96,7 +96,7 @@ class MachinePace:
         if (reference := self.reference()) is None:  # no window was left alone: this session's own, which nobody keeps
             reference = self._reference = Reference(own.ms, figure.windows, _now())
         factor = own.sensitivity.factor(own.ms, reference.ms)
-        doubt = own.sensitivity.doubt(own.ms, reference.ms, blur=own.blur, astray=ASTRAY)
+        doubt = own.sensitivity.doubt(own.ms, reference.ms, astray=ASTRAY)
         p50 = figure.p50 * factor
         reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * p50 * doubt
         high = p50 + hypot(figure.high * factor - p50, reach)

@@ -16,7 +16,6 @@ class OwnPace:
     sensitivity: Sensitivity
     as_timed: float  # median of the samples as they were timed, milliseconds
     p90_as_timed: float | None  # the bound of their 90th percentile
-    blur: tuple[float, ...]  # the standard deviation of `ms`, relative
     reference: Pace | None = None  # that the figure is given at; None: its own
     state: Pace = ()  # of the workloads beyond, which tell the machine's state
 
@@ -31,7 +30,7 @@ class OwnPace:
     def from_json(cls, data: dict[str, Any]) -> Self:
         """As it comes out of a pipe."""
         reference = data["reference"] and tuple(data["reference"])
-        plain = {"ms": tuple(data["ms"]), "blur": tuple(data["blur"]), "state": tuple(data["state"])}
+        plain = {"ms": tuple(data["ms"]), "state": tuple(data["state"])}
         sensitive = Sensitivity.from_json(data["sensitivity"])
         return cls(**{**data, **plain, "reference": reference, "sensitivity": sensitive})
 

@@ -14,7 +14,7 @@ Arithmetic alone: it reads no clock and runs nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, pi, sqrt
+from math import exp, sqrt
 from statistics import median
 from typing import Any, Self
 
@@ -57,15 +57,15 @@ class Sensitivity:
         """What a latency at `pace` has to be multiplied with, to be one at `other`."""
         return exp(float(np.dot(self.powers, _away(pace, other))))
 
-    def doubt(self, pace: Pace, other: Pace, *, blur: Sequence[float] = (0.0, 0.0), astray: float = 1.0) -> float:
-        """The standard deviation of that factor, relative.
+    def doubt(self, pace: Pace, other: Pace, *, astray: float = 1.0) -> float:
+        """The standard deviation of that factor, relative; `astray` is how many times as much as is known each power is
+        wrong by.
 
-        `blur` is that of the times at `pace`, relative; `astray` how many times as much as is known each power is wrong
-        by.
+        That readings of the pace are not sharp is no part of it: `at_pace` brings what they are wrong by into the
+        windows, whose own interval then holds it.
         """
         away = _away(pace, other)
-        unsharp = np.square(np.asarray(self.powers) * np.asarray(blur)).sum()
-        return float(np.sqrt(astray**2 * away @ np.asarray(self.covariance) @ away + unsharp))
+        return float(astray * np.sqrt(away @ np.asarray(self.covariance) @ away))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -89,14 +89,6 @@ def middle(paces: Sequence[Pace]) -> Pace:
     if not paces:
         raise ValueError("a pace needs at least one reading")
     return tuple(median(times) for times in zip(*paces, strict=True))
-
-
-def blur(paces: Sequence[Pace]) -> tuple[float, ...]:
-    """The standard deviation of each of `middle`'s times, relative. Raises ValueError for fewer than two paces."""
-    if len(paces) < 2:
-        raise ValueError("one reading says nothing of what readings differ by")
-    deviations = np.std(np.log(paces), axis=0, ddof=1) * sqrt(pi / 2 / len(paces))  # a median's, of a normal
-    return tuple(map(float, deviations))
 
 
 def between(before: Pace, after: Pace) -> Pace:

@@ -31,7 +31,7 @@ import numpy as np
 # the allocator is left as it is: ONNX Runtime keeps memory in an arena of its own. Nobody looks for other work, reads
 # the pace or leaves windows of a slower state out: what is to be deployed on has no other work. A process holds one
 # model at a time, so no inference is left out
-PROTOCOL_VERSION = "7"
+PROTOCOL_VERSION = "8"
 WINDOW_S = 0.05
 MIN_WINDOW = 2
 ONE_S = 0.5

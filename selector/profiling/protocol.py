@@ -31,10 +31,10 @@ from selector.profiling.intervals import (
     p90_bound,
 )
 from selector.profiling.measurement import Measurement, OwnPace
-from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, blur, middle, sensitivity, sound
+from selector.profiling.pace import ENOUGH, Pace, Sensitivity, at_pace, middle, sensitivity, sound
 from selector.profiling.states import States, apart
 
-PROTOCOL_VERSION = "7"
+PROTOCOL_VERSION = "8"
 """Figures of different versions are not compared. Raise it with any change that moves a figure.
 
 1: the first. 2: the C library's allocator keeps freed memory, see `workers.KEEP_FREED_MEMORY`. 3: each model is timed
@@ -44,7 +44,7 @@ windows that differ; the samples of a p90 are collected where they take a second
 and more are those at the machine's reference pace; training steps, throughput, blocks, energy and what the probe brings
 are as timed. 6: in PyTorch's eager mode, that pace is read by blocks of its own (`gauges`);
 an ONNX graph has its weights in a file beside it, which makes loads of large models quicker. 7: windows of a slower
-state of the machine are left out.
+state of the machine are left out. 8: what readings of the pace differ by counts once in an interval, not twice.
 """
 
 DISTURBANCE = 0.03
@@ -326,10 +326,10 @@ class Tracker:
         if steady.sensitivity is None:
             return None
         timed = [x for place in steady.places for x in self._taken[place].samples]
-        own, blurred = middle(steady.paces), blur(steady.paces)
+        own = middle(steady.paces)
         whole = middle([pace for place in steady.places if (pace := self._taken[place].pace) is not None])
         state = whole[len(own) :]
-        return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), blurred, state=state)
+        return OwnPace(own, steady.sensitivity, float(np.median(timed)), p90_bound(timed), state=state)
 
     def _spent_s(self) -> float:
         return sum(sum(w) for w in self.windows) / 1e3

@@ -1,7 +1,7 @@
 """What windows would have taken at another pace: on made-up windows whose truth is known."""
 
 import json
-from math import exp, pi
+from math import exp
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from selector.profiling.pace import (
     Pace,
     at_pace,
     between,
-    blur,
     middle,
     sensitivity,
     sound,
@@ -75,14 +74,6 @@ def test_a_reading_that_an_interrupt_fell_on_does_not_matter() -> None:
     level = at_pace(windows, sound(spoilt), (0.1, 0.3), seen)
     assert max(map(max, level)) < 12
     assert sound([found[0]] * 6) == [pytest.approx(found[0])] * 6
-
-
-def test_what_readings_differ_by_blurs_their_middle() -> None:
-    away = exp(0.1)
-    found = blur([(1.0, 2.0), (away, 2.0), (1.0, 2.0), (away, 2.0)])
-    assert found == pytest.approx((0.1 / 3**0.5 * (pi / 8) ** 0.5, 0))
-    with pytest.raises(ValueError, match="one reading"):
-        blur([(1.0, 2.0)])
 
 
 def test_samples_of_no_time_go_with_nothing_and_few_windows_say_nothing() -> None:
@@ -149,6 +140,6 @@ def test_the_pace_is_read_beside_each_window_where_it_counts() -> None:
 def test_a_figure_and_its_pace_go_through_a_pipe() -> None:
     found = paces(9)
     sensitive = sensitivity(slowed(found, PRIOR), found, PRIOR)
-    own = OwnPace(found[0], sensitive, 10.5, p90_as_timed=None, blur=blur(found), reference=found[1], state=(0.24,))
+    own = OwnPace(found[0], sensitive, 10.5, p90_as_timed=None, reference=found[1], state=(0.24,))
     figure = Measurement(10.0, 9.9, 10.1, None, 45, 9, 0, True, None, pace=own)
     assert Measurement.from_json(json.loads(json.dumps(to_json(figure)))) == figure

@@ -49,9 +49,7 @@ def _measured_here() -> list[Record]:
     settled = Measurement(10.0, 9.9, 10.1, 11.0, 70, 7, 20, True, None)
     unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±2%")
     sensitive = Sensitivity((0.4, -0.1), ((0.0, 0.0), (0.0, 0.0)))
-    pace = OwnPace(
-        (0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, blur=(0.0, 0.0), reference=(0.09, 0.25), state=(0.24,)
-    )
+    pace = OwnPace((0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, reference=(0.09, 0.25), state=(0.24,))
     at_pace = replace(settled, pace=pace)
     too_far = replace(at_pace, stable=False, reason=f"{TOO_FAR} (1.11 and 1.20 times it)")
     other_state = replace(at_pace, stable=False, reason=f"{SLOWER_STATE} (1.63 times)")
