@@ -6,12 +6,12 @@ Twelve backbones of four families on torch-eager, onnxruntime and openvino in fp
 by one command. Model files are made before anything is timed, and the agreement of int8 with fp32, which is kept beside
 them, is measured; how long the int8 part with it takes is told. The peer is one process a model: import, load, 10
 warm-up inferences and 40 timed ones (timm's benchmark.py at batch 1); where its median's 95 % interval is then wider
-than the product's it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own deadline.
-The interval is asked for in the same way on both sides: ±2 % were samples independent, and ±4 % with what windows of
-0.05 s differ by, here at one pace, there as timed; how long the peer takes for the former alone, and for its bare 40
-samples, is told. Both sides run twice, in turns. The peer uses each library as it comes, C allocator included; only
-denormal numbers are flushed, which its random weights bring about and which would make it slower than it is. Writes
-results/profile_grid.json and .md beside this file.
+than the product asks for it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own
+deadline. The interval is asked for in the same way on both sides, ±3.5 % with what windows of 0.05 s differ by, here at
+one pace, there as timed; how long the peer takes for its bare 40 samples is told. Whether those intervals hold is
+another question, which profile_confidence.py answers. Both sides run twice, in turns. The peer uses each library as it
+comes, C allocator included; only denormal numbers are flushed, which its random weights bring about and which would
+make it slower than it is. Writes results/profile_grid.json and .md beside this file.
 """
 
 import argparse
@@ -39,7 +39,7 @@ BACKBONES = (
 INT8 = "onnxruntime:int8-static"
 RUNTIMES = ("torch-eager", "onnxruntime", "openvino", INT8)
 WARM_UP, TIMED = 10, 40
-TARGET, SPREAD, DEADLINE_S = INFERENCE.target, INFERENCE.spread, INFERENCE.deadline_s
+TARGET, DEADLINE_S = INFERENCE.target, INFERENCE.deadline_s
 LONGEST_S = 12 * 60
 RESULTS = Path(__file__).parent / "results"
 
@@ -140,7 +140,6 @@ def peer(runtime: str, backbone: str, pixels: int, file: str) -> dict[str, Any]:
         infer()
     times: list[float] = []
     begun = time.perf_counter()
-    extra_s: dict[str, float] = {}  # after the first TIMED, until the interval was narrow enough by each rule
     while True:
         for _ in range(TIMED):
             start = time.perf_counter()
@@ -149,29 +148,20 @@ def peer(runtime: str, backbone: str, pixels: int, file: str) -> dict[str, Any]:
         if len(times) == TIMED:
             begun = time.perf_counter()
         late = sum(times) / 1e3 >= DEADLINE_S
-        independent, both = half_widths(times)
-        enough = {"independent": independent <= TARGET, "both": independent <= TARGET and both <= SPREAD}
-        for rule, narrow in enough.items():
-            if narrow or late:
-                extra_s.setdefault(rule, time.perf_counter() - begun)
-        if "both" in extra_s:
-            width = max(independent, both)
-            found = {"p50": median(times), "n": len(times), "half_width": width, "wide": not enough["both"]}
-            return {**found, "extra_s": extra_s}
+        if (width := half_width(times)) <= TARGET or late:
+            found = {"p50": median(times), "n": len(times), "half_width": width, "wide": width > TARGET}
+            return {**found, "extra_s": time.perf_counter() - begun}  # after the first TIMED
 
 
-def half_widths(times: list[float]) -> tuple[float, float]:
-    """Half width of the median's 95 % interval, relative to the median: were samples independent, and with what windows
-    of them differ by.
-    """
-    from selector.profiling.intervals import median_interval, median_interval_of_windows
+def half_width(times: list[float]) -> float:
+    """Half width of the median's 95 % interval, relative to the median, with what windows of samples differ by."""
+    from selector.profiling.intervals import median_interval_of_windows
 
     middle = median(times)
     size = max(INFERENCE.min_window, ceil(INFERENCE.window_s * 1e3 / middle))
     windows = [times[i : i + size] for i in range(0, len(times), size)]
-    intervals = (median_interval(times), median_interval_of_windows(windows))
-    independent, both = (max(high - middle, middle - low) / middle for low, high in intervals)
-    return independent, both
+    low, high = median_interval_of_windows(windows)
+    return max(high - middle, middle - low) / middle
 
 
 def _torch(backbone: str, pixels: int, file: str) -> Any:
@@ -237,10 +227,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         rows.append(row)
     total = len(rows)
     peer_s = [sum(one["wall_s"] for one in run.values()) for run in theirs]
-    spared_s = {  # what the peer would not have needed, for a lesser interval and for its bare samples
-        rule: [sum(one["extra_s"]["both"] - one["extra_s"].get(rule, 0.0) for one in run.values()) for run in theirs]
-        for rule in ("independent", "none")
-    }
+    fixed_s = [sum(one["wall_s"] - one["extra_s"] for one in run.values()) for run in theirs]
     walls = [a["wall_s"], b["wall_s"]]
     times_faster = [theirs_s / wall for theirs_s in peer_s for wall in walls]
     within, within_as_timed = (
@@ -264,16 +251,10 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         "timed_s": [a["timed_s"], b["timed_s"]],
         "outside_timed": [1 - r["timed_s"] / r["wall_s"] for r in (a, b)],
         "peer_wall_s": peer_s,
-        "peer_wall_independent_s": [a - b for a, b in zip(peer_s, spared_s["independent"], strict=True)],
-        "peer_wall_fixed_s": [a - b for a, b in zip(peer_s, spared_s["none"], strict=True)],
+        "peer_wall_fixed_s": fixed_s,
         "peer_wide": [sum(one["wide"] for one in run.values()) for run in theirs],
         "unsettled": [sum(not r["stable"][i] for r in rows) for i in (0, 1)],
         "times_faster": times_faster,  # each of the peer's runs by each of the grid's
-        "times_faster_independent": [
-            (wall_s - spared) / wall
-            for wall_s, spared in zip(peer_s, spared_s["independent"], strict=True)
-            for wall in walls
-        ],
         "within_5_percent": within,
         "within_5_percent_as_timed": within_as_timed,
         "worst_apart_as_timed": max(
@@ -329,7 +310,6 @@ def page(result: dict[str, Any]) -> str:
     """The result as a short page."""
     a, b = result["wall_s"]
     (peer_a, peer_b), (fixed_a, fixed_b) = result["peer_wall_s"], result["peer_wall_fixed_s"]
-    less_a, less_b = result["peer_wall_independent_s"]
     disturbed_a, disturbed_b = (sum(row["disturbed"][i] for row in result["rows"]) for i in (0, 1))
     paces = [", ".join(took(pace) for pace in run if pace["session_ms"]) for run in result["paces"]]
     outside = " and ".join(f"{share:.0%}" for share in result["outside_timed"])
@@ -346,11 +326,10 @@ def page(result: dict[str, Any]) -> str:
         f"{result['int8_first_s']:.0f} s then.",
         "",
         f"A script that follows timm's protocol took {peer_a:.0f} and {peer_b:.0f} s for the same configurations at "
-        f"the same interval, {less_a:.0f} and {less_b:.0f} s where its samples were taken for independent (±2 %), "
-        f"{fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
+        f"the same interval, {fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
         f"{min(result['times_faster']):.2f} to {max(result['times_faster']):.2f} times as fast (each run of the one by "
-        f"each of the other; {min(result['times_faster_independent']):.2f} to "
-        f"{max(result['times_faster_independent']):.2f} by its time for independent samples). Not settled at the end: "
+        "each of the other), by intervals that are alike by formula; [whether they hold](profile_confidence.md) a "
+        "second run tells. Not settled at the end: "
         f"{result['unsettled'][0]} and {result['unsettled'][1]} here, "
         f"{result['peer_wide'][0]} and {result['peer_wide'][1]} there. The peer measures a median alone, in each "
         "library as it comes; the grid also load, first inference, peak memory, file size, agreement and, for "

@@ -39,7 +39,7 @@ WARMUP_WINDOWS = 3
 WARMUP_TOLERANCE = 0.10
 WARMUP_CAP_S = 10.0
 MIN_WINDOWS = 9
-TARGET, SPREAD = 0.02, 0.04
+TARGET = 0.035
 DRIFT = 0.05
 CONFIDENCE = 0.95
 P90_SAMPLES = 64
@@ -156,12 +156,9 @@ class Run:
         if lower_rank(len(samples), (1 - CONFIDENCE) / 2) < 1:
             return f"{len(samples)} samples are too few for an interval"
         median = float(np.median(samples))
-        for (low, high), most in (
-            (median_interval([[x] for x in samples]), TARGET),
-            (median_interval(windows), SPREAD),
-        ):
-            if max(high - median, median - low) > most * median:
-                return "the median's interval is too wide"
+        low, high = median_interval(windows)
+        if max(high - median, median - low) > TARGET * median:
+            return "the median's interval is too wide"
         half = len(windows) // 2
         first, second = (np.median([x for w in part for x in w]) for part in (windows[:half], windows[half:]))
         if abs(first - second) > DRIFT * median:

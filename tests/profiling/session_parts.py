@@ -15,7 +15,6 @@ QUICK = Settings(
     warmup_cap_s=0.3,
     deadline_s=0.5,
     target=0.5,
-    spread=0.5,
     drift=1.0,
     tail_budget_s=0.1,
 )

@@ -4,9 +4,7 @@ from selector.backbones.catalog import backbone
 from selector.profiling.block_costs import block_costs, time_blocks
 from selector.profiling.protocol import Settings
 
-QUICK = Settings(
-    window_s=0.01, min_windows=3, warmup_cap_s=0.2, deadline_s=0.4, target=0.5, spread=0.5, drift=1, tail_budget_s=0
-)
+QUICK = Settings(window_s=0.01, min_windows=3, warmup_cap_s=0.2, deadline_s=0.4, target=0.5, drift=1, tail_budget_s=0)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "vgg11_bn", "efficientnet_b0"])

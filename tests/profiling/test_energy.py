@@ -75,7 +75,7 @@ def test_energy_of_one_inference_counts_the_uncounted_one() -> None:
 
 
 def test_a_disturbed_windows_energy_is_left_out() -> None:
-    tracker = Tracker(Settings(tail_budget_s=0.0, target=0.5, spread=0.5))
+    tracker = Tracker(Settings(tail_budget_s=0.0, target=0.5))
     timing = Timing(lambda: None, tracker, Meter(()), 1)
     for number in range(9):
         tracker.add([10.0, 10.0], 0.5 if number == 4 else 0.0)

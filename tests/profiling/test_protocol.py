@@ -54,7 +54,21 @@ def test_windows_that_differ_are_not_taken_for_so_many_independent_samples() -> 
         level = next(levels)
         tracker.add([level * x for x in (0.999, 1.0, 1.0, 1.001)])
     assert not tracker.finished
-    assert tracker.measurement().reason == "the median's interval is wider than ±2%"
+    assert tracker.measurement().reason == "the median's interval is wider than ±3.5%"
+
+
+@pytest.mark.parametrize("ms", [10.0, 30.0])
+def test_figures_with_intervals_as_wide_as_is_asked_for_repeat_within_5_percent(ms: float) -> None:
+    """On a noisy machine, where windows differ by 8 % and samples by 4 %, again and again."""
+    random, medians = np.random.default_rng(0), []
+    for _ in range(100):
+        tracker = Tracker(Settings(tail_budget_s=0.0), expected_s=ms / 1e3)
+        while not tracker.finished:
+            level = ms * np.exp(random.normal(0, 0.08))
+            tracker.add((level * np.exp(random.normal(0, 0.04, tracker.next_window()))).tolist())
+        medians.append(tracker.measurement().p50)
+    apart = np.abs(np.log(np.divide.outer(medians, medians)))[np.triu_indices(len(medians), 1)]
+    assert np.mean(apart < 0.05) > 0.93
 
 
 def test_a_spell_in_a_third_of_the_windows_is_seen_where_so_many_samples_are_sure() -> None:
@@ -65,7 +79,7 @@ def test_a_spell_in_a_third_of_the_windows_is_seen_where_so_many_samples_are_sur
         tracker.add([level * x for x in np.linspace(0.999, 1.001, 10)])
     low, high = median_interval([x for window in tracker.windows for x in window])
     assert high - low < 0.005
-    assert tracker.measurement().reason == "the median's interval is wider than ±4%"
+    assert tracker.measurement().reason == "the median's interval is wider than ±3.5%"
 
 
 def test_a_noisy_configuration_runs_to_its_deadline_and_is_marked() -> None:
