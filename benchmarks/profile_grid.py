@@ -7,11 +7,12 @@ by one command. Model files are made before anything is timed, and the agreement
 them, is measured; how long the int8 part with it takes is told. The peer is one process a model: import, load, 10
 warm-up inferences and 40 timed ones (timm's benchmark.py at batch 1); where its median's 95 % interval is then wider
 than the product asks for it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own
-deadline. The interval is asked for in the same way on both sides, ±3.5 % with what windows of 0.05 s differ by, here at
+deadline. The same width is asked of the interval on both sides, ±3.5 % with what windows of 0.05 s differ by, here at
 one pace, there as timed; how long the peer takes for its bare 40 samples is told. Whether those intervals hold is
-another question, which profile_confidence.py answers. Both sides run twice, in turns. The peer uses each library as it
-comes, C allocator included; only denormal numbers are flushed, which its random weights bring about and which would
-make it slower than it is. Writes results/profile_grid.json and .md beside this file.
+another question, which profile_confidence.py answers, by all pairs of runs that there are. Both sides run twice, in
+turns. The peer uses each library as it comes, C allocator included; only denormal numbers are flushed, which its random
+weights bring about and which would make it slower than it is. Writes results/profile_grid.json and .md beside this
+file, and adds what the pair came to to results/profile_pairs.json.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from selector.profiling.protocol import INFERENCE
+from selector.profiling.protocol import INFERENCE, PROTOCOL_VERSION
 
 BACKBONES = (
     *("resnet18", "resnet34", "resnet50"),
@@ -67,6 +68,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "profile_grid.json").write_text(json.dumps(result, indent=2) + "\n")
     (RESULTS / "profile_grid.md").write_text(page(result))
+    keep(result, RESULTS / "profile_pairs.json")
     print(page(result))
     return 0 if all(result["goals"].values()) else 1
 
@@ -275,6 +277,25 @@ def compare(a: dict[str, Any], b: dict[str, Any], theirs: list[dict[Key, dict[st
         },
         "rows": rows,
     }
+
+
+def keep(result: dict[str, Any], place: Path) -> None:
+    """Add to the pairs that there are what a comparison of pairs needs."""
+    rows = [
+        {
+            "configuration": f"{row['runtime']} {row['precision']} {row['backbone']}",
+            "ms": [row["a_ms"], row["b_ms"]],
+            "half_width": row["half_width"],
+            "stable": row["stable"],
+            "peer_ms": [one["p50"] for one in row["peer"]],
+            "peer_half_width": [one["half_width"] for one in row["peer"]],
+        }
+        for row in result["rows"]
+    ]
+    told = ("date", "cpu", "fingerprint", "wall_s", "peer_wall_s", "peer_wall_fixed_s")
+    pair = {"protocol": PROTOCOL_VERSION, **{name: result[name] for name in told}, "rows": rows}
+    pairs = json.loads(place.read_text()) if place.exists() else []
+    place.write_text(json.dumps([*pairs, pair]) + "\n")
 
 
 def apart(first: float | None, second: float | None) -> float | None:

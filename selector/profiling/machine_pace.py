@@ -31,9 +31,6 @@ from selector.profiling.states import faster_paces
 
 TOO_FAR = "the machine was too far from its reference pace"
 
-FARTHEST = 0.04
-"""Half width of the interval of what the pace alone brings, relative, above which a figure is not trusted: a choice."""
-
 P90_CONFIDENCE = 0.99
 """Of the bound of a 90th percentile (`intervals.p90_bound`)."""
 
@@ -91,8 +88,7 @@ class MachinePace:
     def at_reference(self, figure: Measurement, settings: Settings) -> Measurement:
         """The figure as it would be at the reference, with an interval that allows for how uncertain that is.
 
-        Unstable where that alone is more than FARTHEST, at the confidence of `settings`. As it is where its pace was
-        not read.
+        Unstable where that alone is more than `settings` allow. As it is where its pace was not read.
         """
         if figure.pace is None:
             return figure
@@ -108,7 +104,7 @@ class MachinePace:
         if figure.p90 is not None:  # a bound, so what the factor may be wrong by counts against it
             p90 = max(high, figure.p90 * factor * exp(NormalDist().inv_cdf(P90_CONFIDENCE) * doubt))
         stable, reason = figure.stable, figure.reason
-        if reach > FARTHEST * p50:
+        if reach > settings.farthest * p50:
             ran = " and ".join(f"{a / b:.2f}" for a, b in zip(own.ms, reference.ms, strict=True))
             stable, reason = False, "; ".join(filter(None, (reason, f"{TOO_FAR} ({ran} times it)")))
         return replace(

@@ -62,7 +62,7 @@ class Sensitivity:
         wrong by.
 
         That readings of the pace are not sharp is no part of it: `at_pace` brings what they are wrong by into the
-        windows, whose own interval then holds it.
+        windows, whose own interval then holds it, but for the little that slopes fitted to them take away.
         """
         away = _away(pace, other)
         return float(astray * np.sqrt(away @ np.asarray(self.covariance) @ away))
@@ -102,7 +102,8 @@ def sensitivity(windows: Sequence[Sequence[float]], paces: Sequence[Pace], prior
     Bayesian regression with a normal prior, PRIOR_SD about the powers that others of the runtime have; the noise is
     that of the windows themselves, by its median, so that some that were disturbed do not matter, for the windows that
     are left beside two slopes and a level. Windows at one pace leave the prior as it is. Samples of 0 ms: none at all.
-    Raises ValueError for fewer windows than ENOUGH.
+    Readings that differ by more than the pace moves make slopes too flat, and too sure of it: the windows cannot tell
+    that from a model that nothing slows. Raises ValueError for fewer windows than ENOUGH.
     """
     if len(windows) < ENOUGH:
         raise ValueError(f"{len(windows)} windows say nothing of a sensitivity; {ENOUGH} do")

@@ -3,8 +3,8 @@
 A hypervisor may move the processors of a virtual machine, so that they answer each other through one cache at one
 moment and across the chip at the next. On two cores of a shared AMD EPYC such states lasted for seconds to minutes,
 without a trace in what other work took: EfficientNet-Lite0 in ONNX Runtime took 6.5 ms in the one and 14.3 ms in the
-other (benchmarks/results/profile_grid.md); ResNet-18, whose threads exchange less, differed little. Nothing lies
-between two states, which tells them from noise. Pure arithmetic.
+other (benchmarks/results/profile_grid_fifth_pair.md); ResNet-18, whose threads exchange less, differed little. Nothing
+lies between two states, which tells them from noise. Pure arithmetic.
 """
 
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ def test_each_gauge_that_was_read_is_told_with_its_reference() -> None:
 
 def test_a_slower_state_is_told_with_what_to_do() -> None:
     states = [{"read_by": "a block", "fastest_ms": 0.24, "kept": "/home/x/state.json"}]
-    own = OwnPace((0.1,), Sensitivity((0.4,), ((0.0,),)), 10.0, None, (0.0,), reference=(0.1,))
+    own = OwnPace((0.1,), Sensitivity((0.4,), ((0.0,),)), 10.0, None, reference=(0.1,))
     figure = Measurement(10.0, 9.9, 10.1, None, 70, 9, 9, False, f"{SLOWER_STATE} (1.67 times)", pace=own)
     slow = Scribe("0123456789ab").records(InferenceJob("resnet18", "onnxruntime", "fp32", 224, 2), "1", figure)
     told = slower_note(slow, states)

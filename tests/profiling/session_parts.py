@@ -15,6 +15,7 @@ QUICK = Settings(
     warmup_cap_s=0.3,
     deadline_s=0.5,
     target=0.5,
+    farthest=0.5,
     drift=1.0,
     tail_budget_s=0.1,
 )

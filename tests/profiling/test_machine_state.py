@@ -30,7 +30,7 @@ def figure(block_ms: float, *, slowed: float = 1.0, stable: bool = True) -> Meas
     """One beside which the block took so long, and all computing `slowed` times as long as at the reference."""
     reference = (0.10, 0.30)
     ms = (0.10 * slowed, 0.30 * slowed)
-    own = OwnPace(ms, NONE, 10.0, None, (0.0, 0.0), reference=reference, state=(block_ms,))
+    own = OwnPace(ms, NONE, 10.0, None, reference=reference, state=(block_ms,))
     return Measurement(10.0, 9.9, 10.1, None, 70, 9, 9, stable, None if stable else "late", pace=own)
 
 

@@ -159,7 +159,7 @@ def test_its_protocol_is_the_products(seed: int) -> None:
     assert probe_device.median_interval(run.steady_windows()) == (measured.low, measured.high)
     assert probe_device.p90_bound(samples) == measured.p90
     assert (run.doubt() is None) == measured.stable
-    assert probe_device.PROTOCOL_VERSION == protocol.PROTOCOL_VERSION
+    assert (probe_device.PROTOCOL_VERSION, probe_device.TARGET) == (protocol.PROTOCOL_VERSION, protocol.TARGET)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

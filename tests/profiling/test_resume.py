@@ -89,9 +89,7 @@ def test_figures_of_a_slower_state_are_measured_again_once_a_faster_one_is_known
 
     def timed(block_ms: float, slowed: float = 1.0) -> Measurement:
         pace = (0.10 * slowed, 0.30 * slowed)
-        return replace(
-            FIGURE, pace=OwnPace(pace, none, 2.0, 2.2, (0.0, 0.0), reference=(0.10, 0.30), state=(block_ms,))
-        )
+        return replace(FIGURE, pace=OwnPace(pace, none, 2.0, 2.2, reference=(0.10, 0.30), state=(block_ms,)))
 
     paces, states = Paces(detect()), MachineStates(detect())
     paces.of(JOB).hear((0.10, 0.30, 0.40))

@@ -47,7 +47,7 @@ def test_brackets_keep_a_part_together() -> None:
 def _measured_here() -> list[Record]:
     """What `selector profile` writes: latency that settled and that did not, load and memory, a training step."""
     settled = Measurement(10.0, 9.9, 10.1, 11.0, 70, 7, 20, True, None)
-    unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±2%")
+    unsettled = Measurement(10.0, 8.0, 12.0, None, 30, 3, 20, False, "the median's interval is wider than ±3.5%")
     sensitive = Sensitivity((0.4, -0.1), ((0.0, 0.0), (0.0, 0.0)))
     pace = OwnPace((0.1, 0.3), sensitive, 10.4, p90_as_timed=11.5, reference=(0.09, 0.25), state=(0.24,))
     at_pace = replace(settled, pace=pace)
