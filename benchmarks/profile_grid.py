@@ -295,7 +295,7 @@ def keep(result: dict[str, Any], place: Path) -> None:
     told = ("date", "cpu", "fingerprint", "wall_s", "peer_wall_s", "peer_wall_fixed_s")
     pair = {"protocol": PROTOCOL_VERSION, **{name: result[name] for name in told}, "rows": rows}
     pairs = json.loads(place.read_text()) if place.exists() else []
-    place.write_text(json.dumps([*pairs, pair]) + "\n")
+    place.write_text("[\n" + ",\n".join(map(json.dumps, [*pairs, pair])) + "\n]\n")  # a line a pair
 
 
 def apart(first: float | None, second: float | None) -> float | None:
@@ -324,7 +324,8 @@ def width(record: dict[str, Any] | None) -> float | None:
 
 def took(pace: dict[str, Any]) -> str:
     """What a gauge's workloads took."""
-    return f"{pace['read_by']} took {' and '.join(f'{ms:.4f}' for ms in pace['session_ms'])} ms"
+    took, reference = (" and ".join(f"{ms:.4f}" for ms in pace[of]) for of in ("session_ms", "reference_ms"))
+    return f"{pace['read_by']} took {took} ms (reference {reference})"
 
 
 def page(result: dict[str, Any]) -> str:
@@ -347,10 +348,10 @@ def page(result: dict[str, Any]) -> str:
         f"{result['int8_first_s']:.0f} s then.",
         "",
         f"A script that follows timm's protocol took {peer_a:.0f} and {peer_b:.0f} s for the same configurations at "
-        f"the same interval, {fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
+        f"the same width of an interval, {fixed_a:.0f} and {fixed_b:.0f} s with its fixed 40 samples: the grid is "
         f"{min(result['times_faster']):.2f} to {max(result['times_faster']):.2f} times as fast (each run of the one by "
-        "each of the other), by intervals that are alike by formula; [whether they hold](profile_confidence.md) a "
-        "second run tells. Not settled at the end: "
+        "each of the other); [what these intervals are worth](profile_confidence.md) a second run tells. Not stable at "
+        "the end, which for the script is by its interval alone: "
         f"{result['unsettled'][0]} and {result['unsettled'][1]} here, "
         f"{result['peer_wide'][0]} and {result['peer_wide'][1]} there. The peer measures a median alone, in each "
         "library as it comes; the grid also load, first inference, peak memory, file size, agreement and, for "

@@ -5,7 +5,7 @@ and says how many it wants next and when it has enough:
 
 1. *Warm-up* until the last three windows each lie within 10 % of their mean, with a cap. Those three windows are the
    first of the steady state.
-2. *Steady state* until the confidence interval of the median, which allows for windows that differ, is narrow enough;
+2. *Steady state* until the confidence interval of the median, which allows for windows that differ, is narrow enough,
    the two halves of the run agree, and there are enough samples for a bound on the 90th percentile where those are
    cheap; or until the deadline. Between two windows of a configuration lie those of all others (`rounds`), so a spell
    of noise falls on a few windows of each.
@@ -57,8 +57,8 @@ of the lowest priority (nice 19) 0.8 to 4 %, and 4 % slower.
 
 TARGET = 0.035
 """Half width of a median's interval at 95 %, relative to the median, at which there are samples enough: two runs whose
-intervals hold and are as wide as that differ by less than 5 % in 95 of 100 cases. At the run's own pace: a figure from
-afar is given with a wider one (`Settings.farthest`)."""
+intervals hold and are as wide as that differ by less than 5 % in 95 of 100 cases. At the run's own pace: at the
+machine's reference a stable figure may be told with ±5.3 % (`Settings.farthest`), and two such differ by 7.5 %."""
 
 LONG_S = 0.04
 """Where one inference takes as long as this, the first of a window counts: what caches hold is there again within a few
@@ -85,9 +85,7 @@ class Settings:
     warmup_cap_s: float = 10.0
     min_windows: int = 9  # windows of steady state, spread over the rounds
     target: float = TARGET
-    farthest: float = (
-        0.04  # half width, relative, of what a figure may be unsure by for its pace alone (`machine_pace`)
-    )
+    farthest: float = 0.04  # half width of what a figure may be unsure by for its pace alone (`machine_pace`)
     drift: float = 0.05  # the medians of the first and the second half, or of two states, may differ by so much
     confidence: float = 0.95
     tail_budget_s: float = 1.0  # samples for the p90 bound are collected where they cost no more than this
