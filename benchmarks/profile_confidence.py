@@ -4,8 +4,8 @@
 
 Both sides of profile_grid.py stop once the 95 % interval of a median's own samples is narrow enough, which knows what
 that run saw: the peer's samples of a model are all of one stretch of seconds, those of the product are spread over its
-run. What a figure is worth shows when it is taken again. So for every pair of runs that there is, of whatever protocol,
-on each side:
+run. What a figure is worth shows when it is taken again. So for every pair of runs that was committed, of whatever
+protocol, on each side:
 
 - how many configurations' medians repeat within 5 %, and within what the two runs' own intervals allow;
 - within what half, 80 and 95 % of them repeat;
@@ -100,11 +100,12 @@ def page(pairs: list[dict[str, Any]]) -> str:
         "# How well the grid and a script by timm's protocol repeat, and what equal repeatability costs",
         "",
         "Two runs each of `selector profile`'s default grid and of a script that follows timm's protocol, in turns, "
-        "minutes apart (`benchmarks/profile_grid.py`): all pairs that came to their end, of every protocol that the "
-        "grid has had, on whatever host it was. Each side stops a model at an interval of its own samples that is of "
-        "the same width in a pair, and knows what that run saw. From protocol 5 on, figures of the grid are at the "
-        "machine's reference pace, and the interval that it tells is wider by what is unsure about that; figures of "
-        "the script are as timed. `1ae59194733e` is the machine on which the grid's gauges were made, that day.",
+        "minutes apart (`benchmarks/profile_grid.py`): all pairs that were ever committed, of every protocol that the "
+        "grid has had, on whatever host it was; ways of measuring that were tried and taken back are not among them. "
+        "Each side stops a model at an interval of its own samples that is of the same width in a pair, and knows what "
+        "that run saw. From protocol 5 on, figures of the grid are at the machine's reference pace, and the interval "
+        "that it tells is wider by what is unsure about that; figures of the script are as timed. `1ae59194733e` is "
+        "the machine on which the grid's gauges were made, that day.",
         "",
         "Medians that repeat within 5 %; the middle of the half widths that were told; and how many medians differ by "
         "no more than two such intervals may, which 95 % should (unstable figures of the grid included, whose "

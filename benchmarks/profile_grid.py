@@ -9,10 +9,10 @@ warm-up inferences and 40 timed ones (timm's benchmark.py at batch 1); where its
 than the product asks for it goes on by 40 until it is not, or 20 s of timed inference have passed: the product's own
 deadline. The same width is asked of the interval on both sides, ±3.5 % with what windows of 0.05 s differ by, here at
 one pace, there as timed; how long the peer takes for its bare 40 samples is told. Whether those intervals hold is
-another question, which profile_confidence.py answers, by all pairs of runs that there are. Both sides run twice, in
-turns. The peer uses each library as it comes, C allocator included; only denormal numbers are flushed, which its random
-weights bring about and which would make it slower than it is. Writes results/profile_grid.json and .md beside this
-file, and adds what the pair came to to results/profile_pairs.json.
+another question, which profile_confidence.py answers, by all pairs of runs that were committed. Both sides run twice,
+in turns. The peer uses each library as it comes, C allocator included; only denormal numbers are flushed, which its
+random weights bring about and which would make it slower than it is. Writes results/profile_grid.json and .md beside
+this file, and adds what the pair came to to results/profile_pairs.json.
 """
 
 import argparse
