@@ -17,6 +17,7 @@ differ by is the spread. Whether a mean of several runs repeats better by the ro
 peer's runs on machines that have several pairs of a day. Writes results/profile_confidence.md.
 """
 
+import argparse
 import json
 import sys
 from itertools import combinations
@@ -194,4 +195,6 @@ def several(pairs: list[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
+    # it takes no arguments: what is not understood, and --help, must not begin a run that overwrites results
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(main())

@@ -9,6 +9,7 @@ out all the same, as far as its windows can tell that nothing slows it. What is 
 machine has; the other is told beside it. Writes results/profile_harness.json and .md beside this file.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -217,4 +218,6 @@ def page(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    # it takes no arguments: what is not understood, and --help, must not begin a run that overwrites results
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(main())

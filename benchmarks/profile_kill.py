@@ -10,6 +10,7 @@ and no worker may be left. A round that comes to its end before its kill is no k
 and begun anew. Writes results/profile_kill.json and .md beside this file.
 """
 
+import argparse
 import json
 import os
 import random
@@ -214,4 +215,6 @@ def page(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    # it takes no arguments: what is not understood, and --help, must not begin a run that overwrites results
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(main())

@@ -6,6 +6,7 @@ Each run is a command of its own with a store of its own; model files are made b
 results/profile_repeatability.json and .md beside this file.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -147,4 +148,6 @@ def page(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    # it takes no arguments: what is not understood, and --help, must not begin a run that overwrites results
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(main())

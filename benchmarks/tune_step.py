@@ -7,6 +7,7 @@ features of one image, with the environment of a worker of `tune` or with the sa
 two take turns. Writes `results/tune_step.json` and `.md`.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -126,4 +127,6 @@ def _range(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
+    # it takes no arguments: what is not understood, and --help, must not begin a run that overwrites results
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()
